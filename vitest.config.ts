@@ -1,15 +1,36 @@
 import { defineConfig } from "vitest/config";
 
-// Unit and property tests run from the sources (`source` condition of the export maps), so a forgotten build cannot
-// test yesterday's code. `.e2e.test` files start real processes and therefore need `dist`; `npm test` builds first.
+// Tests run from the sources (`source` condition of the export maps), so a forgotten build cannot test yesterday's code.
+// `.e2e.test` files start real processes from `dist`; `npm test` builds first.
+const FILES = "{packages,apps,examples}/*/{src,test}/**/*";
+
 export default defineConfig({
   resolve: { conditions: ["source"] },
   ssr: { resolve: { conditions: ["source"] } },
   test: {
-    include: ["{packages,apps,examples}/*/{src,test}/**/*.test.ts", "tools/**/*.test.ts"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    // Two cores: more workers only make timing-sensitive servers wait for each other.
-    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: [`${FILES}.test.ts`, "tools/**/*.test.ts"],
+          exclude: ["**/*.e2e.test.ts", "**/node_modules/**"],
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "e2e",
+          include: [`${FILES}.e2e.test.ts`],
+          // One file at a time: on two cores, processes under test must not wait for each other's tests.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
   },
 });
