@@ -15,8 +15,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: [`${FILES}.test.ts`, "tools/**/*.test.ts"],
-          exclude: ["**/*.e2e.test.ts", "**/node_modules/**"],
+          include: [`${FILES}.test.ts`, "{tools,lab}/**/*.test.ts"],
+          exclude: ["**/*.e2e.test.ts", "**/node_modules/**", "**/dist/**"],
           maxWorkers: 2,
         },
       },
@@ -24,7 +24,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: "e2e",
-          include: [`${FILES}.e2e.test.ts`],
+          exclude: ["**/node_modules/**", "**/dist/**"],
+          include: [`${FILES}.e2e.test.ts`, "lab/**/*.e2e.test.ts"],
           // One file at a time: on two cores, processes under test must not wait for each other's tests.
           fileParallelism: false,
           testTimeout: 120_000,

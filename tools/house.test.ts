@@ -35,6 +35,7 @@ const CORE_BUILTINS = ["node:crypto", "node:buffer"];
 const WORKSPACES: Readonly<Record<string, readonly string[]>> = {
   "apps/cli": ["sojourn"],
   "examples/quickstart": ["sojourn", "@sojourn/cli"],
+  lab: ["sojourn", "@sojourn/cli", "@sojourn/example-quickstart"],
 };
 
 function folderOf(path: string): string {
