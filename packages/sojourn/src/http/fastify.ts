@@ -1,0 +1,81 @@
+/**
+ * Sessions for Fastify 5.
+ *
+ *   await app.register(fastifySessions, { sessions });
+ *   app.get("/", async (request) => {
+ *     const session = await request.session();
+ *     return { user: session.get("user") };
+ *   });
+ *
+ * The commit happens in the hold on `reply.raw`, not in an `onSend` hook: hooks added later still see headers they can
+ * set, streams and hijacked replies are covered, and a handler that answers twice is told so as without sessions (an
+ * asynchronous `onSend` lets both answers through, and the second crashes the process on `writeHead`). Only `inject`,
+ * whose responses have no bytes to hold, commits in `onSend`.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { CommitOutcome } from "../sessions/scope.ts";
+import type { DefaultData, Session } from "../sessions/session.ts";
+import { isKeptByRefusal, type Refusal, refusalBody } from "./answer.ts";
+import { attach, type ScopeSource, Served, servedBy } from "./served.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Loads at most once per request; the only wait for reading. `sessions.of(request)` is the same, with your types. */
+    session(): Promise<Session>;
+  }
+}
+
+export interface FastifySessionsOptions<Data extends object = DefaultData> {
+  readonly sessions: ScopeSource<Data>;
+}
+
+/** The plugin. It extends the instance it is registered on: no encapsulation, as with `fastify-plugin`. */
+export const fastifySessions = Object.assign(register, {
+  [Symbol.for("skip-override")]: true,
+  [Symbol.for("fastify.display-name")]: "sojourn",
+  [Symbol.for("plugin-meta")]: { name: "sojourn", fastify: "5.x" },
+});
+
+async function register<Data extends object>(
+  app: FastifyInstance,
+  { sessions }: FastifySessionsOptions<Data>,
+): Promise<void> {
+  if (!app.hasRequestDecorator("session")) app.decorateRequest("session", session);
+  app.addHook("onRequest", (request, reply, done) => {
+    const isSecure = () => request.protocol === "https";
+    const held = !isInjected(reply);
+    attach(request.raw, sessions, () => new Served(sessions, request.raw, reply.raw, { isSecure, held }));
+    done();
+  });
+  app.addHook("onSend", (request, reply, payload, done) => {
+    const settled = isInjected(reply) ? servedBy(request.raw, sessions)?.scope?.settle() : undefined;
+    if (settled === undefined) done(null, payload);
+    else settled.then((outcome) => done(null, settledPayload(reply, payload, outcome)));
+  });
+}
+
+function session(this: FastifyRequest): Promise<Session> {
+  // Always there: the onRequest hook runs for every request, answered by a route or not.
+  return servedBy<DefaultData>(this.raw)!.session();
+}
+
+/** `inject` answers through light-my-request, which reports what was handed to it at once and sends nothing. */
+function isInjected(reply: FastifyReply): boolean {
+  return "_lightMyRequest" in reply.raw;
+}
+
+function settledPayload(reply: FastifyReply, payload: unknown, outcome: CommitOutcome): unknown {
+  if (!outcome.ok) return refuse(reply, outcome);
+  const before = [reply.getHeader("set-cookie") ?? []].flat();
+  const added = outcome.setCookies.filter((cookie) => !before.includes(cookie));
+  if (added.length > 0) reply.header("set-cookie", added);
+  return payload;
+}
+
+function refuse(reply: FastifyReply, refusal: Refusal): string {
+  for (const name of Object.keys(reply.getHeaders())) if (!isKeptByRefusal(name)) reply.removeHeader(name);
+  reply.code(refusal.status).headers(refusal.headers);
+  reply.header("content-type", "application/json; charset=utf-8").header("cache-control", "no-store");
+  if (refusal.setCookies.length > 0) reply.header("set-cookie", refusal.setCookies);
+  return refusalBody(refusal.code);
+}

@@ -1,0 +1,118 @@
+/**
+ * Ties a request to its session scope. Mounting costs a request one small object: the cookie is looked at, the response
+ * held and the scope opened when the application first asks for the session, and never if it does not.
+ */
+import type { TLSSocket } from "node:tls";
+import type { IncomingRequest, RequestScope } from "../sessions/scope.ts";
+import type { Session } from "../sessions/session.ts";
+import { type AnyRequest, type AnyResponse, hold } from "./hold.ts";
+
+/** What an adapter needs of `Sessions`. */
+export interface ScopeSource<Data extends object> {
+  open(request: IncomingRequest): RequestScope<Data>;
+}
+
+export interface ServedOptions {
+  /** Asked once, at the first `session()`. */
+  readonly isSecure: () => boolean;
+  /** False: the adapter settles before it answers (Fastify's `inject`). Default true. */
+  readonly held?: boolean;
+}
+
+/** One request and the sessions that serve it. */
+export class Served<Data extends object = object> {
+  readonly source: ScopeSource<Data>;
+  readonly #req: AnyRequest;
+  readonly #res: AnyResponse;
+  readonly #options: ServedOptions;
+  #scope: RequestScope<Data> | undefined;
+
+  constructor(source: ScopeSource<Data>, req: AnyRequest, res: AnyResponse, options: ServedOptions) {
+    this.source = source;
+    this.#req = req;
+    this.#res = res;
+    this.#options = options;
+  }
+
+  /** The scope, if the application has asked for its session. */
+  get scope(): RequestScope<Data> | undefined {
+    return this.#scope;
+  }
+
+  session(): Promise<Session<Data>> {
+    try {
+      return (this.#scope ?? this.#open()).session();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #open(): RequestScope<Data> {
+    const { cookie } = this.#req.headers;
+    const scope = this.source.open({ cookie, secure: this.#options.isSecure() });
+    if (this.#options.held !== false) hold(this.#res, scope);
+    this.#scope = scope;
+    whenOver(this.#req, this.#res, () => scope.close());
+    return scope;
+  }
+}
+
+const SERVED = Symbol("sojourn.served");
+
+interface Marked {
+  [SERVED]?: Served[];
+}
+
+/** Mounting twice is mounting once; `create` runs only for the first. */
+export function attach<Data extends object>(
+  req: object,
+  source: ScopeSource<Data>,
+  create: () => Served<Data>,
+): Served<Data> {
+  const before = servedBy(req, source);
+  if (before !== undefined) return before;
+  const served = create();
+  const marked = req as Marked;
+  // The newest first: inside a router with sessions of its own, `req.session()` means those.
+  marked[SERVED] = [served as unknown as Served, ...(marked[SERVED] ?? [])];
+  return served;
+}
+
+/** What `source` knows about the request; without `source`, what was mounted last. */
+export function servedBy<Data extends object>(
+  req: object,
+  source?: ScopeSource<Data>,
+): Served<Data> | undefined {
+  const all = (req as Marked)[SERVED];
+  const found =
+    source === undefined ? all?.[0] : all?.find((served) => served.source === (source as unknown));
+  return found as Served<Data> | undefined;
+}
+
+/** TLS as this process sees it. A proxy's word is taken only where the framework has been told to trust it. */
+export function isEncrypted(req: AnyRequest): boolean {
+  return (req.socket as Partial<TLSSocket>).encrypted === true;
+}
+
+/** Calls `over` exactly once: the response is finished or its connection is gone. */
+function whenOver(req: AnyRequest, res: AnyResponse, over: () => void): void {
+  if (isOver(res)) {
+    over();
+    return;
+  }
+  // A pipelined response that never gets its turn hears nothing when the connection goes.
+  const queuedOn = res.socket === null ? req.socket : null;
+  const done = (): void => {
+    res.removeListener("close", done);
+    queuedOn?.removeListener("close", done);
+    over();
+  };
+  res.on("close", done);
+  queuedOn?.on("close", done);
+}
+
+function isOver(res: AnyResponse): boolean {
+  return "closed" in res
+    ? res.closed === true
+    : (res as { stream?: { closed: boolean } }).stream?.closed === true;
+}
