@@ -314,9 +314,10 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
       throw invalidOption("list sessions", "the cursor is none that list gave");
     }
     const nowMs = this.#clock.monotonicMs();
-    const page = this.#lives.residents.page(cursor, limit, principal, (each) => isListed(each, nowMs));
-    const sessions = page.map((resident) => this.#summary(resident));
-    return page.length < limit ? { sessions } : { sessions, next: page.at(-1)!.key };
+    // One more than asked for tells whether there is another page.
+    const found = this.#lives.residents.page(cursor, limit + 1, principal, (each) => isListed(each, nowMs));
+    const sessions = found.slice(0, limit).map((resident) => this.#summary(resident));
+    return found.length > limit ? { sessions, next: sessions.at(-1)!.key } : { sessions };
   }
 
   async count(options: ReadOptions & { readonly principal?: string } = {}): Promise<number> {
