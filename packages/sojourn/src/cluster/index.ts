@@ -12,5 +12,6 @@ export {
   type SessionServerOptions,
   startSessionServer,
 } from "./server/session-server.ts";
+export { SOFTWARE } from "./software.ts";
 export { type Address, addressText, type ListenLimits, parseAddress } from "./transport/transport.ts";
 export { PROTOCOL_VERSION, SESSION_SERVER_PORT } from "./wire/protocol.ts";

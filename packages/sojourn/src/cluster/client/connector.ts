@@ -6,13 +6,13 @@
  *   looking ──► failed ┴─► outage (calls fail at once; one probe at a time) ──► up
  */
 import type { Clock, Timer } from "../../core/clock.ts";
-import { type SessionError, StoreUnavailableError } from "../../core/errors.ts";
+import { SessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
 import { LimitedLog, type Log } from "../log.ts";
 import type { Address, Transport } from "../transport/transport.ts";
 import type { Hello } from "../wire/hello.ts";
 import { Link } from "./link.ts";
-import { Operation, STORE_NAME } from "./operation.ts";
+import { Operation } from "./operation.ts";
 
 const BACKOFF_FIRST_MS = 20;
 const BACKOFF_MAX_MS = 1_000;
@@ -84,7 +84,7 @@ export class Connector {
     if (waited && timedOut && !this.#problem) {
       // The first to wait in vain speaks for all that would follow.
       const remote = this.#link?.remote ?? "any member";
-      this.#outage(new StoreUnavailableError(STORE_NAME, `connect with ${remote}`, "has not answered yet"));
+      this.#outage(new SessionError("STORE_UNAVAILABLE", `Cannot connect with ${remote}: no answer yet`));
     }
     this.#link?.abandon(operation, timedOut);
     for (const link of this.#leaving) link.abandon(operation, timedOut);

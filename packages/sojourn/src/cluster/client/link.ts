@@ -6,7 +6,7 @@
  * that gave up earlier (an abort, a short timeout) leave their id behind: its answer is awaited and thrown away.
  */
 import type { Clock, Timer } from "../../core/clock.ts";
-import { SessionError, StoreUnavailableError } from "../../core/errors.ts";
+import { SessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
 import type { Address, Connection, Transport } from "../transport/transport.ts";
 import { addressText } from "../transport/transport.ts";
@@ -25,7 +25,7 @@ import { FRAME_BYTES_MAX, HEARTBEAT_INTERVAL_MS, LEASE_MS } from "../wire/protoc
 import { decodeFromServer, type Push, type Reply } from "../wire/replies.ts";
 import { encodeRequest, type Request } from "../wire/requests.ts";
 import { AuthorityClock } from "./authority-clock.ts";
-import { asSessionError, type Operation, STORE_NAME } from "./operation.ts";
+import { asSessionError, type Operation } from "./operation.ts";
 
 /** From the first packet to the finished hello. */
 const OPEN_TIMEOUT_MS = 1_000;
@@ -266,7 +266,7 @@ export class Link {
 
   #expire(): void {
     this.#timedOut = true;
-    this.destroy(new StoreUnavailableError(STORE_NAME, `reach ${this.remote}`, "did not answer in time"));
+    this.destroy(unavailable(`Cannot go on with ${this.remote}: it did not answer in time`));
   }
 
   #openLater(delayMs: number): void {
@@ -277,8 +277,7 @@ export class Link {
         return;
       }
       this.#timedOut = true;
-      const found = `did not finish its hello within ${OPEN_TIMEOUT_MS} ms`;
-      this.destroy(new StoreUnavailableError(STORE_NAME, `connect with ${this.remote}`, found));
+      this.destroy(unavailable(`Cannot connect with ${this.remote}: no hello within ${OPEN_TIMEOUT_MS} ms`));
     }, delayMs);
   }
 
@@ -297,8 +296,12 @@ export class Link {
       if (operation && !operation.settled) unanswered.push(operation);
     }
     this.#sent.clear();
-    const found = wasGreeting ? "hung up on the hello; it may want a secret" : "hung up";
-    const reason = error ?? new StoreUnavailableError(STORE_NAME, `talk to ${this.remote}`, found);
+    const found = wasGreeting ? "it hung up on the hello; it may want a secret" : "it hung up";
+    const reason = error ?? unavailable(`Cannot go on with ${this.remote}: ${found}`);
     this.#events.closed(this, reason, unanswered);
   }
+}
+
+function unavailable(message: string): SessionError {
+  return new SessionError("STORE_UNAVAILABLE", message);
 }

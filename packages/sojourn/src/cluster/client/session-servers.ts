@@ -31,6 +31,7 @@ import {
   type WriteOptions,
 } from "../../store/store.ts";
 import { type Log, silent } from "../log.ts";
+import type { ServerStatus } from "../server/session-server.ts";
 import { SOFTWARE } from "../software.ts";
 import { tcpTransport } from "../transport/tcp.ts";
 import { parseAddress, type Transport } from "../transport/transport.ts";
@@ -74,8 +75,8 @@ export interface SessionServersStatus {
 
 export interface SessionServersStore extends EnumerableStore, WatchableStore {
   status(): SessionServersStatus;
-  /** The server's own status page, as JSON text. */
-  serverStatus(options?: ReadOptions): Promise<string>;
+  /** The server's own page about itself. A newer server may say more. */
+  serverStatus(options?: ReadOptions): Promise<ServerStatus>;
 }
 
 /** @throws {SessionError} INVALID_OPTION; whether a server answers is found out by the first call */
@@ -195,8 +196,9 @@ class SessionServers implements SessionServersStore {
     };
   }
 
-  async serverStatus(options?: ReadOptions): Promise<string> {
-    return (await this.#call({ op: "status" }, "ask for the status", options)).json;
+  async serverStatus(options?: ReadOptions): Promise<ServerStatus> {
+    const { json } = await this.#call({ op: "status" }, "ask for the status", options);
+    return JSON.parse(json) as ServerStatus;
   }
 
   status(): SessionServersStatus {

@@ -3,7 +3,7 @@
  */
 import type { Socket } from "node:net";
 import type { Clock } from "../../core/clock.ts";
-import { isSessionError, SessionError, StoreUnavailableError } from "../../core/errors.ts";
+import { isSessionError, SessionError } from "../../core/errors.ts";
 import { FrameParser, frameHeader } from "../wire/frame.ts";
 import type { Gate } from "./gate.ts";
 import type { Connection, ConnectionHandler, ListenLimits } from "./transport.ts";
@@ -51,13 +51,7 @@ export class FramedSocket implements Connection {
     socket.on("drain", () => handler.drained?.());
     socket.on("end", () => this.close());
     socket.on("error", (cause: NodeJS.ErrnoException) => {
-      const found = cause.code ?? cause.message;
-      this.#error ??= new StoreUnavailableError(
-        "session-servers",
-        `talk to ${remote}`,
-        `failed with ${found}`,
-        { cause },
-      );
+      this.#error ??= networkFault(remote, cause);
     });
     socket.once("close", () => this.#finish());
   }
@@ -180,4 +174,19 @@ export class FramedSocket implements Connection {
     this.#gate?.hold(-this.#parser.bufferedBytes);
     this.#handler.closed(this.#error);
   }
+}
+
+const FOUND: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "it cut the connection",
+  EPIPE: "it cut the connection",
+  ENOTFOUND: "no such host",
+  ETIMEDOUT: "it did not answer",
+  EHOSTUNREACH: "there is no way to it",
+  ENETUNREACH: "there is no way to it",
+};
+
+function networkFault(remote: string, cause: NodeJS.ErrnoException): SessionError {
+  const found = FOUND[cause.code ?? ""] ?? cause.code ?? cause.message;
+  return new SessionError("STORE_UNAVAILABLE", `Cannot talk to ${remote}: ${found}`, { cause });
 }

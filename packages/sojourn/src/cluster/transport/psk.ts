@@ -81,12 +81,7 @@ export function isNotTls(error: NodeJS.ErrnoException): boolean {
   );
 }
 
-export function wrongSecret(domain: string, remote: string, cause?: unknown): SessionError {
-  return new SessionError(
-    "WRONG_SECRET",
-    `Cannot connect with ${remote}: wrong secret for domain "${domain}"`,
-    {
-      cause,
-    },
-  );
+/** @param attempt  "Cannot connect with 127.0.0.1:5701" */
+export function wrongSecret(attempt: string, domain: string, cause?: unknown): SessionError {
+  return new SessionError("WRONG_SECRET", `${attempt}: wrong secret for domain "${domain}"`, { cause });
 }

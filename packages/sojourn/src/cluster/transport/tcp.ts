@@ -7,7 +7,7 @@
 import { createServer, type Server, type Socket, connect as tcpConnect } from "node:net";
 import { createServer as createTlsServer, connect as tlsConnect } from "node:tls";
 import { type Clock, systemClock } from "../../core/clock.ts";
-import { SessionError, StoreUnavailableError } from "../../core/errors.ts";
+import { SessionError } from "../../core/errors.ts";
 import { HELLO_BYTES_MAX } from "../wire/protocol.ts";
 import { FramedSocket } from "./framed-socket.ts";
 import { Gate } from "./gate.ts";
@@ -78,8 +78,9 @@ function connectFault(
       { cause },
     );
   }
-  if (security && cause && isWrongSecret(cause)) return wrongSecret(security.domain, remote, cause);
-  return error ?? new StoreUnavailableError("session-servers", `connect with ${remote}`, "hung up");
+  if (security && cause && isWrongSecret(cause))
+    return wrongSecret(`Cannot connect with ${remote}`, security.domain, cause);
+  return error ?? new SessionError("STORE_UNAVAILABLE", `Cannot connect with ${remote}: it hung up`);
 }
 
 async function listenTcp(
@@ -146,7 +147,7 @@ function remoteText(socket: Socket): string {
 }
 
 function handshakeFault(error: NodeJS.ErrnoException, remote: string, security: Security): SessionError {
-  if (isWrongSecret(error)) return wrongSecret(security.domain, remote, error);
+  if (isWrongSecret(error)) return wrongSecret(`Cannot accept ${remote}`, security.domain, error);
   if (isNotTls(error)) {
     return new SessionError(
       "WRONG_SECRET",

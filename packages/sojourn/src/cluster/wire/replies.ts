@@ -4,8 +4,8 @@
  */
 import type { ErrorCode } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
+import { packRecord, unpackRecord } from "../../core/pack.ts";
 import type { SessionRecord } from "../../core/record.ts";
-import { packRecord, unpackRecord } from "../../store/interim-pack.ts";
 import type {
   ApplyResult,
   CreateResult,
