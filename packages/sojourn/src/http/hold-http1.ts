@@ -46,6 +46,12 @@ interface Internals {
 
 type HeldSocket = Socket & { _httpMessage?: unknown };
 
+interface ParkedDestroy {
+  isParked(): boolean;
+  /** Ends the waiting, and destroys now when that was asked for. */
+  release(): void;
+}
+
 /**
  * Calls `scope.settle()` before the first byte of the final response; interim 1xx responses pass.
  *
@@ -73,11 +79,17 @@ export function holdHttp1(res: ServerResponse, scope: Pick<RequestScope<object>,
 function keepBack(res: ServerResponse, inner: Internals, settled: Promise<CommitOutcome>): void {
   const writeRaw = inner._writeRaw;
   const flush = inner._flush;
-  let releaseDestroy = parkDestroy(res.socket);
+  let destroying = parkDestroy(res, inner);
 
   inner._writeRaw = function queue(data, encoding, callback, size) {
     const socket = res.socket as HeldSocket | null;
     if (socket?._httpMessage !== res) return writeRaw.call(res, data, encoding, callback, size);
+    // As on a destroyed connection: what was answered before leaves, what comes after does not.
+    if (destroying.isParked()) return false;
+    // Node finds this out when it writes, which is too late for the caller: let it throw now.
+    if (typeof encoding === "string" && !Buffer.isEncoding(encoding)) {
+      return socket.write(data, encoding);
+    }
     // While it seems to be another's turn, Node queues by itself, counts the bytes and answers by the high-water mark.
     socket._httpMessage = null;
     try {
@@ -88,7 +100,7 @@ function keepBack(res: ServerResponse, inner: Internals, settled: Promise<Commit
   };
   // A pipelined response gets its turn while it is held.
   inner._flush = function turnHasCome() {
-    releaseDestroy = parkDestroy(res.socket);
+    destroying = parkDestroy(res, inner);
   };
 
   function release(outcome: CommitOutcome): void {
@@ -96,7 +108,7 @@ function keepBack(res: ServerResponse, inner: Internals, settled: Promise<Commit
     inner._flush = flush;
     amend(res, inner, outcome);
     flush.call(inner);
-    releaseDestroy();
+    destroying.release();
   }
 
   // The answer is the refusal; what the application still sends only learns that it is done, once that has left.
@@ -138,30 +150,46 @@ function amend(res: ServerResponse, inner: Internals, outcome: CommitOutcome): v
 }
 
 /**
- * Lets `socket.destroy()` wait for the release. An application that answers and then fails makes Express destroy the
- * connection; without sessions the answer has left by then, so with sessions it must leave first too. Real failures of
- * the connection carry an error and pass.
- *
- * @returns ends it, and destroys now when that was asked for
+ * Lets `socket.destroy()` wait for the release once the application has ended its response. An application that answers
+ * and then fails makes Express destroy the connection; without sessions the answer has left by then, so with sessions it
+ * must leave first too. A response without an end is broken anyway, and failures of the connection itself pass.
  */
-function parkDestroy(socket: Socket | null): () => void {
-  if (socket === null) return () => {};
+function parkDestroy(res: ServerResponse, inner: Internals): ParkedDestroy {
+  const { socket } = res;
+  if (socket === null) return { isParked: () => false, release() {} };
   const destroy = socket.destroy;
   const wasOwn = Object.hasOwn(socket, "destroy");
   let parking = true;
-  let wanted = false;
+  let parked: { readonly error: Error | undefined } | undefined;
   const park = function park(this: Socket, error?: Error): Socket {
-    if (!parking || error) return destroy.call(this, error);
-    wanted = true;
-    return this;
+    if (parking && res.writableEnded && !(error && "syscall" in error)) {
+      parked ??= { error };
+      return this;
+    }
+    // After `end` the queue holds what makes 'finish', which never comes on a connection that is gone.
+    if (parking && !this.destroyed && !res.writableEnded) failQueued(inner, error);
+    return destroy.call(this, error);
   };
   socket.destroy = park;
-  return () => {
-    parking = false;
-    if (socket.destroy === park) {
-      if (wasOwn) socket.destroy = destroy;
-      else delete (socket as Partial<Socket>).destroy;
-    }
-    if (wanted) destroy.call(socket);
+  return {
+    isParked: () => parked !== undefined,
+    release() {
+      parking = false;
+      if (socket.destroy === park) {
+        if (wasOwn) socket.destroy = destroy;
+        else Reflect.deleteProperty(socket, "destroy");
+      }
+      if (parked) destroy.call(socket, parked.error);
+    },
   };
+}
+
+/** The connection goes before the release: writers learn it, as from the socket. */
+function failQueued(inner: Internals, error: Error | undefined): void {
+  const reason =
+    error ??
+    Object.assign(new Error("Cannot call write after a stream was destroyed"), {
+      code: "ERR_STREAM_DESTROYED",
+    });
+  for (const { callback } of inner.outputData.splice(0)) if (callback) process.nextTick(callback, reason);
 }
