@@ -3,8 +3,8 @@
  * number and a read copies one block. All times are monotonic ms of the store that holds it.
  */
 import type { SessionKey } from "../core/ids.ts";
+import { packRecord, type RecordTimes, unpackRecord } from "../core/pack.ts";
 import type { SessionRecord } from "../core/record.ts";
-import { packRecord, type RecordTimes, unpackRecord } from "./interim-pack.ts";
 import type { WallTime } from "./wall-time.ts";
 
 /** Never changed once made: residents, remembered answers and snapshots share them. */

@@ -11,12 +11,15 @@ async function paged(
   between?: () => Promise<unknown>,
 ): Promise<SessionSummary[]> {
   const all: SessionSummary[] = [];
+  const cursors = new Set<string>();
   let cursor: string | undefined;
   do {
     const page = await t.enumerable.list(cursor === undefined ? options : { ...options, cursor });
     assert.ok(page.sessions.length <= (options.limit ?? 100), "a page is longer than its limit");
     all.push(...page.sessions);
     cursor = page.next;
+    if (cursor !== undefined) assert.ok(!cursors.has(cursor), "a cursor came twice: paging never ends");
+    cursors.add(cursor ?? "");
     await between?.();
   } while (cursor !== undefined);
   return all;

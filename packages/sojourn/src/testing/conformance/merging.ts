@@ -205,6 +205,7 @@ export const merging: readonly Promised[] = [
 
 /** Everything but the deadlines, which a networked authority may tell a little differently each time. */
 export function assertSameContent(actual: SessionRecord, expected: SessionRecord): void {
+  assert.ok(actual?.attributes, "the answer holds no record");
   const content = (record: SessionRecord) => ({
     birth: record.birth,
     principal: record.principal,

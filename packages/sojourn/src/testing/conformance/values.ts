@@ -1,9 +1,7 @@
 /** What can be stored: any bytes, any size within reason, any name. */
 import assert from "node:assert/strict";
-import { deserialize, serialize } from "node:v8"; // INTERIM
+import { jsonCodec } from "../../core/codec.ts";
 import { type Promised, textsOf } from "./trial.ts";
-
-const codec = { encode: (v: unknown, _n: string): Uint8Array => serialize(v), decode: deserialize };
 
 /** Every kind of value that an application may set. */
 const VALUES: readonly unknown[] = [
@@ -86,7 +84,9 @@ export const values: readonly Promised[] = [
   {
     name: "every type of value comes back as it was, by create and by apply",
     async check(t) {
-      const encoded = new Map(VALUES.map((value, index) => [`v${index}`, codec.encode(value, `v${index}`)]));
+      const encoded = new Map(
+        VALUES.map((value, index) => [`v${index}`, jsonCodec.encode(value, `v${index}`)]),
+      );
       const created = await t.given(encoded);
       const { key } = await t.given();
       assert.equal((await t.store.apply(key, { set: encoded })).status, "applied");
@@ -95,7 +95,7 @@ export const values: readonly Promised[] = [
         for (const [index, value] of VALUES.entries()) {
           const attribute = record.attributes.get(`v${index}`);
           assert.ok(attribute);
-          assert.deepEqual(plain(codec.decode(attribute.value)), plain(value));
+          assert.deepEqual(plain(jsonCodec.decode(attribute.value)), plain(value));
         }
       }
     },
