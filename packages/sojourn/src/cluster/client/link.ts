@@ -6,7 +6,7 @@
  * that gave up earlier (an abort, a short timeout) leave their id behind: its answer is awaited and thrown away.
  */
 import type { Clock, Timer } from "../../core/clock.ts";
-import { SessionError } from "../../core/errors.ts";
+import { isSessionError, SessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
 import type { Address, Connection, Transport } from "../transport/transport.ts";
 import { addressText } from "../transport/transport.ts";
@@ -160,9 +160,25 @@ export class Link {
       this.#welcomed(decodeWelcome(frame));
       return;
     }
-    const message = decodeFromServer(frame, this.#clock.nowMs());
+    let message: ReturnType<typeof decodeFromServer>;
+    try {
+      message = decodeFromServer(frame, this.#clock.nowMs());
+    } catch (error) {
+      if (this.#isUnreadable(frame, error)) return;
+      throw error;
+    }
     if ("push" in message) this.#pushed(message);
     else this.#answered(message.id, message.reply);
+  }
+
+  /** One session that nobody can read is the trouble of who asked for it, not of everyone on this link. */
+  #isUnreadable(frame: Buffer, error: unknown): boolean {
+    if (!isSessionError(error) || error.code !== "STORED_DATA_UNREADABLE") return false;
+    const id = frame.readUInt32BE(1);
+    const operation = this.#sent.get(id)?.operation;
+    this.#sent.delete(id);
+    operation?.fail(error);
+    return operation !== undefined;
   }
 
   #welcomed(answer: Welcome | Refusal): void {

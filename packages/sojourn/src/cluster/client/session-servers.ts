@@ -160,6 +160,12 @@ class SessionServers implements SessionServersStore {
 
   async list(options: ListOptions = {}): Promise<SessionPage> {
     const { principal, cursor, limit } = options;
+    if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1 && limit <= 1000)) {
+      throw new SessionError(
+        "INVALID_OPTION",
+        `Cannot list sessions: the limit is ${limit}, expected 1..1000`,
+      );
+    }
     return (await this.#call({ op: "list", principal, cursor, limit }, "list sessions", options)).page;
   }
 
