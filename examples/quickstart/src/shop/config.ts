@@ -1,0 +1,63 @@
+/**
+ * What a shop is told on its command line, and the sessions that follow from it. Here is the one place where the three
+ * strategies differ: with "session-server" all shops share a store, otherwise each keeps its sessions to itself.
+ */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { createSessions, memoryStore, type Sessions, sessionServers } from "sojourn";
+import type { ControlAddress } from "../launch/control.ts";
+import type { Framework, Strategy } from "../launch/options.ts";
+
+export interface ShopConfig {
+  readonly name: Framework;
+  readonly port: number;
+  readonly strategy: Strategy;
+  /** Sessions live here, or in this process. */
+  readonly member: string | undefined;
+  readonly domain: string;
+  /** The domain's secret: signs cookies, and opens the session server. All shops have the same one. */
+  readonly secret: string;
+  readonly control: ControlAddress;
+  /** Where pages of this shop may come from: the router, the shop itself. */
+  readonly origins: readonly string[];
+}
+
+/** Attribute names come from visitors here, so any name holds any value. */
+export type ShopData = Record<string, unknown>;
+
+export function shopConfig(args: readonly string[] = process.argv.slice(2)): ShopConfig {
+  const words = [
+    "name",
+    "port",
+    "strategy",
+    "member",
+    "domain",
+    "router-port",
+    "secret-file",
+    "control-file",
+  ];
+  const options = Object.fromEntries(words.map((word) => [word, { type: "string" } as const]));
+  const values = parseArgs({ args: [...args], options }).values as Record<string, string | undefined>;
+  const need = (word: string): string => {
+    const value = values[word];
+    if (value === undefined) throw new Error(`Cannot start shop: --${word} is missing`);
+    return value;
+  };
+  const ports = [need("port"), need("router-port")];
+  return {
+    name: need("name") as Framework,
+    port: Number(need("port")),
+    strategy: need("strategy") as Strategy,
+    member: values.member,
+    domain: need("domain"),
+    secret: readFileSync(need("secret-file"), "utf8").trim(),
+    control: JSON.parse(readFileSync(need("control-file"), "utf8")),
+    origins: ports.flatMap((port) => [`http://127.0.0.1:${port}`, `http://localhost:${port}`]),
+  };
+}
+
+/** SameSite=Lax, the default, keeps forms of other sites from acting for a visitor; this shop needs nothing more. */
+export function shopSessions({ secret, member, domain }: ShopConfig): Sessions<ShopData> {
+  const store = member === undefined ? memoryStore() : sessionServers({ members: [member], domain, secret });
+  return createSessions<ShopData>({ store, secret });
+}
