@@ -17,7 +17,7 @@ import {
   type ListenLimits,
   type Transport,
 } from "../transport/transport.ts";
-import { checkDomain, type Hello, OUR_PROTOCOLS } from "../wire/hello.ts";
+import { checkDomain, encodeRefusal, type Hello, OUR_PROTOCOLS } from "../wire/hello.ts";
 import { PROTOCOL_VERSION, SESSION_SERVER_PORT } from "../wire/protocol.ts";
 import { ServerConnection, type ServerContext } from "./connection.ts";
 import { OperationCounters } from "./counters.ts";
@@ -150,6 +150,12 @@ export async function startSessionServer(options: SessionServerOptions = {}): Pr
   const listener = await transport
     .listen({ host, port }, (connection) => new ServerConnection(connection, context), {
       ...(options.limits ? { limits: options.limits } : {}),
+      refusal: encodeRefusal({
+        protocols: OUR_PROTOCOLS,
+        code: "INVALID_FRAME",
+        domain,
+        message: "this is a session server, and what came is no hello",
+      }),
       refused(reason) {
         counters.refused++;
         log.write(reason.code, "warn", reason.message);

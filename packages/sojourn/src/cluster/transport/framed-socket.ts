@@ -21,6 +21,7 @@ export class FramedSocket implements Connection {
   #outgoing: Uint8Array[] = [];
   #outgoingBytes = 0;
   #flushing = false;
+  #admitted = false;
   #ended = false;
   #closed = false;
   #error: SessionError | undefined;
@@ -70,6 +71,7 @@ export class FramedSocket implements Connection {
   }
 
   admit(frameBytesMax: number): void {
+    this.#admitted = true;
     this.#parser.frameBytesMax = frameBytesMax;
     this.#gate?.admitted(this);
   }
@@ -135,7 +137,7 @@ export class FramedSocket implements Connection {
         return !this.#ended;
       });
     } catch (error) {
-      this.destroy(
+      this.#cut(
         isSessionError(error)
           ? error
           : new SessionError("INVALID_FRAME", `Cannot handle a frame of ${this.remote}`, { cause: error }),
@@ -149,6 +151,19 @@ export class FramedSocket implements Connection {
         new SessionError("TOO_MANY_CONNECTIONS", "Cannot keep the frame: too many unfinished ones"),
       );
     }
+  }
+
+  #cut(error: SessionError): void {
+    const refusal = this.#admitted ? undefined : this.#gate?.refusal;
+    if (refusal === undefined || this.#ended) {
+      this.destroy(error);
+      return;
+    }
+    this.send(refusal);
+    this.#error ??= error;
+    this.#flush();
+    this.#ended = true;
+    this.#socket.destroySoon();
   }
 
   #flush(): void {

@@ -34,6 +34,11 @@ export class Gate {
     this.#clock = clock;
   }
 
+  /** See ListenOptions. */
+  get refusal(): Uint8Array | undefined {
+    return this.#options.refusal;
+  }
+
   start(): void {
     this.#sweepDueMs = this.#clock.monotonicMs() + SWEEP_INTERVAL_MS;
     this.#timer = this.#clock.setTimer(() => this.#sweep(), SWEEP_INTERVAL_MS);

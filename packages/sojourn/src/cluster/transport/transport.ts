@@ -71,6 +71,8 @@ export interface ListenOptions {
   readonly limits?: Partial<ListenLimits>;
   /** Called for each caller that the transport turned away, with the reason. Bounded by the owner. */
   readonly refused?: (reason: SessionError, remote: string) => void;
+  /** A frame for callers that are cut for what they sent before they were admitted: TLS clients see that here is none. */
+  readonly refusal?: Uint8Array;
 }
 
 export interface Listener {
