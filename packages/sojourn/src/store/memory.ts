@@ -19,7 +19,6 @@ import { SessionError } from "../core/errors.ts";
 import { isSessionKey, type SessionKey } from "../core/ids.ts";
 import {
   applyDelta,
-  attributeBytes,
   expectationsHold,
   movedDeadline,
   type NewSession,
@@ -29,18 +28,23 @@ import {
 } from "../core/record.ts";
 import { StampClock } from "../core/stamp.ts";
 import { covers, type Epoch, newEpoch, type Version } from "../core/version.ts";
-import { BUCKETS } from "./buckets.ts";
+import { finite, invalidOption, positive } from "./check.ts";
 import { Endings } from "./endings.ts";
 import { Lives, TOMBSTONE_UNKNOWN_MS } from "./lives.ts";
+import type { MemoryStoreOptions, MemoryStoreStats } from "./memory-options.ts";
 import { OperationLog } from "./operation-log.ts";
 import {
+  contentBytes,
   type Frozen,
   freeze,
+  frozenBytes,
   goneAtMs,
   packed,
   peek,
   RESIDENT_OVERHEAD_BYTES,
   type Resident,
+  shown,
+  summaryOf,
   thaw,
   toResident,
 } from "./resident.ts";
@@ -54,7 +58,6 @@ import {
   RENEWAL_GRACE_MS,
   type ReadOptions,
   type SessionPage,
-  type SessionSummary,
   type SupersedeOptions,
   type SupersedeResult,
   type Watch,
@@ -65,49 +68,12 @@ import {
 import { WallTime } from "./wall-time.ts";
 import { Watchers } from "./watchers.ts";
 
+export type { MemoryStoreOptions, MemoryStoreStats } from "./memory-options.ts";
+
 export const MEMORY_BYTES_MAX_DEFAULT = 256 * 1024 * 1024;
 const SWEEP_INTERVAL_MS_DEFAULT = 1_000;
 /** Between two slices of one pass. */
 const SWEEP_PAUSE_MS = 10;
-
-export interface MemoryStoreOptions {
-  readonly clock?: Clock;
-  /** What sessions, tombstones, endings and remembered operations may occupy together. Default 256 MiB. */
-  readonly maxBytes?: number;
-  /** Between two passes that free what has expired (expiry itself is exact at every access). Default 1_000. */
-  readonly sweepIntervalMs?: number;
-  /** Names this authority in stamps, ≤ 64 ASCII characters. Default "memory". */
-  readonly member?: string;
-}
-
-export interface MemoryStoreStats {
-  /** Resident: live, superseded, and expired but not swept yet. */
-  readonly sessions: number;
-  /** Everything that `maxBytes` bounds. */
-  readonly bytes: number;
-  readonly bytesMax: number;
-  readonly sessionBytes: number;
-  readonly tombstones: number;
-  readonly tombstoneBytes: number;
-  readonly operations: number;
-  readonly operationBytes: number;
-  readonly watches: number;
-  /** Totals since the store began. */
-  readonly created: number;
-  readonly expired: number;
-  readonly ended: number;
-  /** Calls that threw STORE_FULL. */
-  readonly refused: number;
-  /** Of these, endings of unknown keys. An alarm: raise `maxBytes`. */
-  readonly tombstonesRefused: number;
-}
-
-/** What the operation log keeps of an answer. Records in it stay packed. */
-interface Remembered {
-  readonly action: string;
-  readonly subject: string;
-  readonly kept: unknown;
-}
 
 type KeptApply =
   | { readonly status: "applied"; readonly version: Version; readonly expiresAtMs: number }
@@ -125,7 +91,7 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
   readonly #watchers = new Watchers();
   readonly #lives: Lives;
   readonly #endings = new Endings(TOMBSTONE_UNKNOWN_MS);
-  readonly #operations: OperationLog<Remembered>;
+  readonly #operations: OperationLog;
   readonly #totals = { created: 0, refused: 0, tombstonesRefused: 0 };
   #sweepTimer: Timer | undefined;
   #closed = false;
@@ -140,20 +106,16 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     this.#sweepIntervalMs = positive(options.sweepIntervalMs ?? SWEEP_INTERVAL_MS_DEFAULT, "sweepIntervalMs");
     const nowMs = clock.monotonicMs();
     this.#lives = new Lives(this.#watchers, nowMs);
-    this.#operations = new OperationLog(OPERATION_ID_KEPT_MS, nowMs, ({ kept }) => frozenBytes(kept));
+    this.#operations = new OperationLog(OPERATION_ID_KEPT_MS, nowMs, frozenBytes);
     this.#sweepLater(this.#sweepIntervalMs);
   }
 
   async read(key: SessionKey, options?: ReadOptions): Promise<SessionRecord | null> {
     this.#enter("read a session", options);
     const resident = this.#lives.find(key, this.#clock.monotonicMs());
+    // A superseded id found to be over takes others along.
     this.#watchers.tell();
-    if (!resident) return null;
-    // A superseded id says until when it still answers; its own deadlines belong to the successor now.
-    const shown = resident.alias
-      ? { ...freeze(resident), expiresAtMs: Math.floor(goneAtMs(resident)) }
-      : resident;
-    return thaw(key, shown, this.#wall);
+    return resident ? thaw(key, shown(resident), this.#wall) : null;
   }
 
   async create(session: NewSession, options?: WriteOptions): Promise<CreateResult> {
@@ -316,7 +278,7 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     const nowMs = this.#clock.monotonicMs();
     // One more than asked for tells whether there is another page.
     const found = this.#lives.residents.page(cursor, limit + 1, principal, (each) => isListed(each, nowMs));
-    const sessions = found.slice(0, limit).map((resident) => this.#summary(resident));
+    const sessions = found.slice(0, limit).map((resident) => summaryOf(resident, this.#wall));
     return found.length > limit ? { sessions, next: sessions.at(-1)!.key } : { sessions };
   }
 
@@ -324,12 +286,10 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     this.#enter("count sessions", options);
     const nowMs = this.#clock.monotonicMs();
     const { residents } = this.#lives;
-    if (options.principal !== undefined) {
-      return residents.ofPrincipal(options.principal).filter((each) => isListed(each, nowMs)).length;
-    }
+    const { principal } = options;
     let count = 0;
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      for (const resident of residents.bucket(bucket)) if (isListed(resident, nowMs)) count++;
+    for (const resident of principal === undefined ? residents.all() : residents.ofPrincipal(principal)) {
+      if (isListed(resident, nowMs)) count++;
     }
     return count;
   }
@@ -363,6 +323,7 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     this.#watchers.close();
     this.#lives.clear();
     this.#endings.clear();
+    this.#operations.clear();
   }
 
   #enter(action: string, options?: ReadOptions): void {
@@ -379,40 +340,14 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
   ): Kept {
     this.#enter(action, options);
     const nowMs = this.#clock.monotonicMs();
-    const id = options?.operationId;
-    const known = id === undefined ? undefined : this.#operations.get(id);
-    if (known) {
-      if (known.action === action && known.subject === subject) return known.kept as Kept;
-      throw invalidOption(action, `its operation id was already used for another ${known.action}`);
-    }
     if (action !== "endAll" && !isSessionKey(subject)) {
       throw invalidOption(action, "the key is not the hash of a session id");
     }
     try {
-      const kept = act(nowMs);
-      if (id !== undefined) this.#operations.set(id, { action, subject, kept }, nowMs);
-      return kept;
+      return this.#operations.once(options?.operationId, action, subject, nowMs, () => act(nowMs));
     } finally {
       this.#watchers.tell();
     }
-  }
-
-  #summary(resident: Resident): SessionSummary {
-    const { key, principal, createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs, attributes } = peek(
-      resident.key,
-      resident,
-      this.#wall,
-    );
-    return {
-      key,
-      principal,
-      createdAtMs,
-      touchedAtMs,
-      expiresAtMs,
-      absoluteExpiresAtMs,
-      attributeCount: attributes.size,
-      attributeBytes: attributeBytes(attributes),
-    };
   }
 
   #wallNow(nowMs: number): number {
@@ -462,28 +397,4 @@ export function memoryStore(options?: MemoryStoreOptions): MemoryStore {
 
 function isListed(resident: Resident, nowMs: number): boolean {
   return !resident.alias && nowMs < goneAtMs(resident);
-}
-
-function contentBytes(record: SessionRecord): number {
-  return attributeBytes(record.attributes) + Buffer.byteLength(record.principal ?? "");
-}
-
-/** The record a remembered answer holds on to, if any. */
-function frozenBytes(kept: unknown): number {
-  if (typeof kept !== "object" || kept === null) return 0;
-  const holder = kept as { readonly bytes?: Buffer; readonly current?: Frozen };
-  return (holder.bytes ?? holder.current?.bytes)?.length ?? 0;
-}
-
-function positive(value: number, option: string): number {
-  if (!(value > 0)) throw invalidOption("open a memory store", `${option} is ${value}, expected more than 0`);
-  return value;
-}
-
-function finite(value: number, name: string): void {
-  if (!Number.isFinite(value)) throw invalidOption("change a session", `${name} is ${value}`);
-}
-
-function invalidOption(action: string, found: string): SessionError {
-  return new SessionError("INVALID_OPTION", `Cannot ${action}: ${found}`);
 }

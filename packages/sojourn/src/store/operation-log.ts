@@ -1,28 +1,38 @@
 /**
  * What recent writes were answered, by operation id: a retry gets the first answer instead of a second effect.
  *
+ * Every answer is kept, also "gone", "behind" and conflicts: a duplicate that arrives late must not do what its original
+ * was refused. Errors are not kept, because a refused call may be tried again.
+ *
  * Two generations, swapped when the older one's last entry is old enough, so forgetting costs nothing per entry and every
  * answer is kept between one and two periods.
  */
 import type { OperationId } from "../core/ids.ts";
+import { invalidOption } from "./check.ts";
 
-/** A map entry, its id string and a small answer. Measured: 150–190 bytes. */
-export const OPERATION_BYTES = 192;
+/** A map entry, its id text, the entry's object and a small answer. */
+export const OPERATION_BYTES = 224;
 
-export class OperationLog<Answer> {
+interface Remembered {
+  readonly action: string;
+  readonly subject: string;
+  readonly answer: unknown;
+}
+
+export class OperationLog {
   readonly #keptMs: number;
-  readonly #bytesOf: (answer: Answer) => number;
-  #young = new Map<OperationId, Answer>();
-  #old = new Map<OperationId, Answer>();
+  readonly #bytesOf: (answer: unknown) => number;
+  #young = new Map<OperationId, Remembered>();
+  #old = new Map<OperationId, Remembered>();
   #youngBytes = 0;
   #oldBytes = 0;
   #swappedAtMs: number;
 
   /**
-   * @param keptMs   each answer is kept at least this long, and forgotten after at most twice as long
+   * @param keptMs   each answer is kept at least this long, and forgotten after about twice as long
    * @param bytesOf  what an answer holds beyond OPERATION_BYTES
    */
-  constructor(keptMs: number, nowMs: number, bytesOf: (answer: Answer) => number) {
+  constructor(keptMs: number, nowMs: number, bytesOf: (answer: unknown) => number) {
     this.#keptMs = keptMs;
     this.#bytesOf = bytesOf;
     this.#swappedAtMs = nowMs;
@@ -36,21 +46,38 @@ export class OperationLog<Answer> {
     return this.#youngBytes + this.#oldBytes;
   }
 
-  get(id: OperationId): Answer | undefined {
-    return this.#young.get(id) ?? this.#old.get(id);
-  }
-
-  /** @param nowMs  monotonic */
-  set(id: OperationId, answer: Answer, nowMs: number): void {
+  /**
+   * Runs `act`, unless an operation of this id ran before: then answers what that one did. Answers must not change.
+   *
+   * @param id     undefined: the caller never retries
+   * @param nowMs  monotonic
+   * @throws {SessionError} INVALID_OPTION when the id was used for another action or another subject
+   */
+  once<Answer>(
+    id: OperationId | undefined,
+    action: string,
+    subject: string,
+    nowMs: number,
+    act: () => Answer,
+  ): Answer {
+    if (id === undefined) return act();
+    const known = this.#young.get(id) ?? this.#old.get(id);
+    if (known) {
+      if (known.action === action && known.subject === subject) return known.answer as Answer;
+      const other = known.action === action ? `another ${action}` : known.action;
+      throw invalidOption(action, `its operation id was used for ${other}`);
+    }
+    const answer = act();
     this.rotate(nowMs);
-    this.#young.set(id, answer);
+    this.#young.set(id, { action, subject, answer });
     this.#youngBytes += OPERATION_BYTES + this.#bytesOf(answer);
+    return answer;
   }
 
   /** Forgets what is due. */
   rotate(nowMs: number): void {
     const ageMs = nowMs - this.#swappedAtMs;
-    // Strictly greater: an answer given at the moment of the last swap is exactly `keptMs` old at `ageMs === keptMs`.
+    // Not at equality: an answer given in the millisecond of the last swap is exactly `keptMs` old then.
     if (ageMs <= this.#keptMs) return;
     const nothingRecent = ageMs > 2 * this.#keptMs;
     this.#old = nothingRecent ? new Map() : this.#young;
@@ -58,5 +85,12 @@ export class OperationLog<Answer> {
     this.#young = new Map();
     this.#youngBytes = 0;
     this.#swappedAtMs = nowMs;
+  }
+
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
+    this.#youngBytes = 0;
+    this.#oldBytes = 0;
   }
 }

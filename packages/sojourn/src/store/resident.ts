@@ -4,7 +4,8 @@
  */
 import type { SessionKey } from "../core/ids.ts";
 import { packRecord, type RecordTimes, unpackRecord } from "../core/pack.ts";
-import type { SessionRecord } from "../core/record.ts";
+import { attributeBytes, type SessionRecord } from "../core/record.ts";
+import type { SessionSummary } from "./store.ts";
 import type { WallTime } from "./wall-time.ts";
 
 /** Never changed once made: residents, remembered answers and snapshots share them. */
@@ -33,9 +34,10 @@ export interface Alias {
 
 /**
  * What a resident costs beyond its packed bytes: object, key, boxed times, map entry, Buffer, its backing store and the
- * allocator's rounding. Measured with `npx vitest run memory-rss` on Node 20 and 24, x64.
+ * allocator's rounding. Measured as resident set size: 1,970 B for a session of 8 attributes of 128 B (1,185 B packed)
+ * when created, 2,180 B after every sixth was rewritten. Node 20, x64 Linux, 300,000 sessions.
  */
-export const RESIDENT_OVERHEAD_BYTES = 640;
+export const RESIDENT_OVERHEAD_BYTES = 900;
 
 /** From the moment this is reached the session is gone. */
 export function goneAtMs(resident: Resident): number {
@@ -73,6 +75,11 @@ export function freeze(resident: Resident): Frozen {
   return { bytes, createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs };
 }
 
+/** What a read answers: a superseded id tells until when it still does, its own deadlines being its successor's now. */
+export function shown(resident: Resident): Frozen {
+  return resident.alias ? { ...freeze(resident), expiresAtMs: Math.floor(goneAtMs(resident)) } : resident;
+}
+
 /** For looking, within this module's owners: attribute values are views of the packed bytes. */
 export function peek(key: SessionKey, frozen: Frozen, wall: WallTime): SessionRecord {
   return unpackRecord(key, wallTimes(frozen, wall), frozen.bytes);
@@ -83,6 +90,33 @@ export function thaw(key: SessionKey, frozen: Frozen, wall: WallTime): SessionRe
   const copy = Buffer.allocUnsafeSlow(frozen.bytes.length);
   copy.set(frozen.bytes);
   return unpackRecord(key, wallTimes(frozen, wall), copy);
+}
+
+/** For listings: metadata, no values. */
+export function summaryOf(resident: Resident, wall: WallTime): SessionSummary {
+  const { attributes, ...record } = peek(resident.key, resident, wall);
+  return {
+    key: record.key,
+    principal: record.principal,
+    createdAtMs: record.createdAtMs,
+    touchedAtMs: record.touchedAtMs,
+    expiresAtMs: record.expiresAtMs,
+    absoluteExpiresAtMs: record.absoluteExpiresAtMs,
+    attributeCount: attributes.size,
+    attributeBytes: attributeBytes(attributes),
+  };
+}
+
+/** What the caller stores: judged without the packing around it. */
+export function contentBytes(record: SessionRecord): number {
+  return attributeBytes(record.attributes) + Buffer.byteLength(record.principal ?? "");
+}
+
+/** The packed record a remembered answer holds on to, if any. */
+export function frozenBytes(kept: unknown): number {
+  if (typeof kept !== "object" || kept === null) return 0;
+  const holder = kept as { readonly bytes?: Buffer; readonly current?: Frozen };
+  return (holder.bytes ?? holder.current?.bytes)?.length ?? 0;
 }
 
 function wallTimes(frozen: Frozen, wall: WallTime): RecordTimes {
