@@ -86,8 +86,7 @@ export class Connector {
       const remote = this.#link?.remote ?? "any member";
       this.#outage(new SessionError("STORE_UNAVAILABLE", `Cannot connect with ${remote}: no answer yet`));
     }
-    this.#link?.abandon(operation, timedOut);
-    for (const link of this.#leaving) link.abandon(operation, timedOut);
+    operation.way?.link.abandon(operation.way.id, timedOut);
   }
 
   /** No new link, no waiting; what is on its way may arrive. */
@@ -129,7 +128,7 @@ export class Connector {
       const { clock } = this.#options;
       const options = { timeoutMs: WATCH_TIMEOUT_MS };
       const watch = new Operation({ op: "watch" }, "watch sessions", clock, options, (operation, timedOut) =>
-        link.abandon(operation, timedOut),
+        this.abandon(operation, timedOut),
       );
       watch.reply.catch(() => undefined);
       link.send(watch);
@@ -158,8 +157,10 @@ export class Connector {
       else this.#failed(link, reason);
     }
     for (const operation of unanswered) {
-      if (operation.retryable && !this.#stopped) this.send(operation);
-      else operation.unreachable(reason);
+      if (this.#stopped || !operation.retryable) operation.unreachable(reason);
+      else if (this.#link?.isOpen) this.#link.send(operation);
+      // In an outage too: these came before it was known, and the first probe is already on its way.
+      else this.#waiting.add(operation);
     }
   }
 

@@ -124,15 +124,12 @@ export class Link {
     }
   }
 
-  /** The caller of this operation has gone. Its answer is still due. */
-  abandon(operation: Operation, timedOut: boolean): void {
-    for (const sent of this.#sent.values()) {
-      if (sent.operation !== operation) continue;
-      const dueMs = sent.sentMs + sent.patienceMs;
-      // A millisecond's grace: timers and the clock do not round alike.
-      if (timedOut && this.#clock.monotonicMs() >= dueMs - 1) this.#expire();
-      return;
-    }
+  /** The caller of the request `id` has gone. Its answer is still due. */
+  abandon(id: number, timedOut: boolean): void {
+    const sent = this.#sent.get(id);
+    // A millisecond's grace: timers and the clock do not round alike.
+    const isDue = sent !== undefined && this.#clock.monotonicMs() >= sent.sentMs + sent.patienceMs - 1;
+    if (timedOut && isDue) this.#expire();
   }
 
   /** Ends in good order once every answer is here. */
@@ -223,7 +220,6 @@ export class Link {
   #answered(id: number, reply: Reply): void {
     const sent = this.#sent.get(id);
     if (sent === undefined) throw invalidFrame("it answers a request that was never made");
-    this.#sent.delete(id);
     const { request, operation } = sent;
     if (reply.op !== "error") {
       const key = operation?.key;
@@ -235,6 +231,8 @@ export class Link {
       if (reply.op === "watch") this.#watching = true;
       if (reply.op === "heartbeat" || reply.op === "watch") this.#answeredBeatMs = sent.sentMs;
     }
+    // Only now: what a wrong answer was meant for is still unanswered.
+    this.#sent.delete(id);
     operation?.answer(reply);
     this.#closeWhenAnswered();
   }
@@ -251,6 +249,7 @@ export class Link {
         `Cannot ${operation?.action ?? request.op}: it takes ${frame.byteLength} bytes, a frame holds ${FRAME_BYTES_MAX}`,
       );
     }
+    if (operation) operation.way = { link: this, id: this.#nextId };
     this.#sent.set(this.#nextId, { request, sentMs, patienceMs, ...(operation ? { operation } : {}) });
     this.#nextId = this.#nextId === ID_MAX ? 1 : this.#nextId + 1;
     this.#connection.send(frame);

@@ -4,6 +4,7 @@ import { isSessionError, SessionError, StoreUnavailableError } from "../../core/
 import type { SessionKey } from "../../core/ids.ts";
 import type { Reply } from "../wire/replies.ts";
 import type { Request } from "../wire/requests.ts";
+import type { Link } from "./link.ts";
 
 export const STORE_NAME = "session-servers";
 
@@ -21,6 +22,8 @@ export class Operation {
   readonly deadlineMs: number;
   readonly reply: Promise<Reply>;
   attempts = 0;
+  /** The link it was sent over last, and its id there. */
+  way: { readonly link: Link; readonly id: number } | undefined;
   readonly #clock: Clock;
   readonly #signal: AbortSignal | undefined;
   #settled = false;

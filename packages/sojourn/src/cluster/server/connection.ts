@@ -71,7 +71,7 @@ export class ServerConnection implements ConnectionHandler {
     counters.count(request.op);
     if (now.authorityMs > deadlineMs) {
       // Whoever asked has given up. A write that happened now would be a ghost: nobody would ever hear of it.
-      counters.late++;
+      if (request.op !== "heartbeat") counters.late++;
       this.#reply(id, refusedLate(now.authorityMs - deadlineMs));
       return;
     }
