@@ -152,7 +152,8 @@ function amend(res: ServerResponse, inner: Internals, outcome: CommitOutcome): v
 /**
  * Lets `socket.destroy()` wait for the release once the application has ended its response. An application that answers
  * and then fails makes Express destroy the connection; without sessions the answer has left by then, so with sessions it
- * must leave first too. A response without an end is broken anyway, and failures of the connection itself pass.
+ * must leave first too. A response without an end is broken anyway, and a connection that has failed or that the visitor
+ * has left need not wait.
  */
 function parkDestroy(res: ServerResponse, inner: Internals): ParkedDestroy {
   const { socket } = res;
@@ -162,7 +163,7 @@ function parkDestroy(res: ServerResponse, inner: Internals): ParkedDestroy {
   let parking = true;
   let parked: { readonly error: Error | undefined } | undefined;
   const park = function park(this: Socket, error?: Error): Socket {
-    if (parking && res.writableEnded && !(error && "syscall" in error)) {
+    if (parking && res.writableEnded && this.writable && !(error && "syscall" in error)) {
       parked ??= { error };
       return this;
     }

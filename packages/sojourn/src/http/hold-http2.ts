@@ -54,9 +54,11 @@ function keepBack(
   stream._final = (done) => {
     waiting = { go: () => _final.call(stream, done), done, isFinal: true };
   };
-  // Without an error it waits, as a socket's does (hold-http1.ts).
+  // After the end it waits, as a socket's does (hold-http1.ts).
   stream.destroy = function park(error) {
-    if (error) return destroy.call(stream, error);
+    if (error || !stream.writableEnded || stream.closed || stream.session?.destroyed !== false) {
+      return destroy.call(stream, error);
+    }
     wantsDestroy = true;
     return stream;
   };

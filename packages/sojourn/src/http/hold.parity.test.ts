@@ -58,7 +58,8 @@ const status = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom<unknown>(99, 1000, "abc", undefined, 101) },
 );
 const reason = fc.constantFrom<unknown>("Fine", "bad\nreason");
-const encoding = fc.constantFrom<unknown>("utf8", "latin1", "base64", "nonsense", undefined);
+// Not "hex" with odd lengths (node 20 aborts) nor unknown ones (node 24 finishes twice): bare responses break on them too.
+const encoding = fc.constantFrom<unknown>("utf8", "latin1", "base64", undefined);
 
 function step(call: string, ...args: fc.Arbitrary<unknown>[]): fc.Arbitrary<Step> {
   return fc.tuple(...args).map((values) => ({ call, args: values as unknown[] }));
@@ -110,7 +111,7 @@ const program: fc.Arbitrary<Program> = fc.record({
 interface Seen {
   /** Per step: what it returned or threw, and what the response then said of itself. */
   readonly steps: unknown[];
-  /** What comes of sending: events in order, callbacks in order. A commit delays them. */
+  /** What comes of sending, each in order: events with the callbacks of `end`, callbacks of `write`. Commits delay them. */
   readonly events: string[];
   readonly callbacks: string[];
   /** What comes of refused calls: errors and callbacks with one. Part of it is delayed, part not, so it is sorted. */
@@ -135,8 +136,10 @@ const server = http.createServer((req, res) => {
 function run({ steps }: Program, res: ServerResponse, seen: Seen, over: () => void): void {
   for (const event of ["finish", "close"]) res.on(event, () => seen.events.push(event));
   res.on("error", (error) => seen.refused.push(`error ${codeOf(error)}`));
-  const called = (index: number) => (error: unknown) =>
-    (error ? seen.refused : seen.callbacks).push(`callback ${index} ${codeOf(error)}`);
+  const called = (call: string, index: number) => (error: unknown) => {
+    const list = error ? seen.refused : call === "end" ? seen.events : seen.callbacks;
+    list.push(`callback ${index} ${codeOf(error)}`);
+  };
   res.on("close", over);
   const target = res as unknown as Record<string, unknown> & Record<string, (...args: unknown[]) => unknown>;
   const all = [...steps, { call: "end", args: [] }];
@@ -145,7 +148,7 @@ function run({ steps }: Program, res: ServerResponse, seen: Seen, over: () => vo
     if (call === "destroy" && !res.writableEnded) seen.broken = true;
     try {
       // A second `end` asks whether all has left yet. Bare it usually has, held it cannot have: both answers are true.
-      const callback = call === "end" && res.writableEnded ? () => {} : called(index);
+      const callback = call === "end" && res.writableEnded ? () => {} : called(call, index);
       const actual = args.map((arg) => (arg === CALLBACK ? callback : copy(arg)));
       // Node leaves a connection corked for good when it is corked after the end.
       if (call === "cork" && res.writableEnded) return;
