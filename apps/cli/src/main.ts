@@ -2,6 +2,7 @@
 /** The command `sojourn`. This file only puts the commands together; each lives in one file under commands/. */
 import { Command } from "commander";
 import { SOFTWARE } from "sojourn/server";
+import { registerRouter } from "./commands/router.ts";
 import { registerServer } from "./commands/server.ts";
 import { explain } from "./explain.ts";
 
@@ -12,6 +13,7 @@ const program = new Command("sojourn")
   .showHelpAfterError("(sojourn --help lists the commands)");
 
 registerServer(program);
+registerRouter(program);
 
 try {
   await program.parseAsync();

@@ -1,0 +1,24 @@
+/** What every request needs of its router. */
+import type { Fleet } from "./fleet.ts";
+import type { RouterSettings } from "./options.ts";
+
+export interface RouterContext {
+  readonly settings: RouterSettings;
+  readonly fleet: Fleet;
+  /** Everything under way. One timer looks through it, so that a request costs no timers of its own. */
+  readonly watched: Set<Watched>;
+  readonly closing: () => boolean;
+}
+
+export interface Watched {
+  /** Ends what has taken too long. @param nowMs  monotonic */
+  check(nowMs: number): void;
+  /** The router is stopping and will not wait any longer. */
+  cut(reason: string): void;
+}
+
+/** The cookie that names a server: for this browser session, for no script, and only over https where there is https. */
+export function affinityCookie(settings: RouterSettings, token: string, clientSecure: boolean): string {
+  const secure = settings.cookieSecure === "auto" ? clientSecure : settings.cookieSecure;
+  return `${settings.cookieName}=${token}; Path=/; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}`;
+}
