@@ -1,3 +1,15 @@
 /** The main entry. `tools/api.test.ts` keeps a snapshot of it: growing it is a decision. */
+
+export {
+  type SessionServersOptions,
+  type SessionServersStore,
+  sessionServers,
+} from "./cluster/client/session-servers.ts";
 export { type ErrorCode, isSessionError, SessionError } from "./core/errors.ts";
+export type { FoundSession, ListQuery } from "./sessions/admin.ts";
+export { createSessions, type Sessions } from "./sessions/create-sessions.ts";
+export type { Diagnostic, SessionsStats } from "./sessions/diagnostics.ts";
+export type { CookieOptions, Limits, SessionsOptions } from "./sessions/options.ts";
 export type { DefaultData, Session, SessionData } from "./sessions/session.ts";
+export { type MemoryStore, type MemoryStoreOptions, memoryStore } from "./store/memory.ts";
+export type { SessionPage, SessionStore, SessionSummary } from "./store/store.ts";

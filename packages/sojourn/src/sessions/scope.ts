@@ -18,6 +18,11 @@ export interface IncomingRequest {
   readonly cookie: string | undefined;
   /** The browser's connection is TLS (or a proxy the application trusts says so): secure cookies can be set. */
   readonly secure: boolean;
+  /**
+   * How long ago the request arrived, in ms, default 0: a scope may be opened late, when the session is first asked for.
+   * A login counts as begun when its request began.
+   */
+  readonly ageMs?: number;
 }
 
 export type CommitOutcome =

@@ -1,0 +1,270 @@
+/**
+ * One request's copy of a session's attributes, and what it changed. Values are decoded when first asked for. Objects
+ * that were handed out or set may be changed inside at any time, so they are encoded again when the request commits and
+ * compared with the bytes that the store is known to hold; everything else is compared as it was set.
+ */
+import type { Codec } from "../core/codec.ts";
+import { SessionError } from "../core/errors.ts";
+import type { Version } from "../core/version.ts";
+
+/** Names are keys in every store, screen and listing. */
+export const ATTRIBUTE_NAME_BYTES_MAX = 8 * 1024;
+
+export interface StoredAttribute {
+  readonly value: Uint8Array;
+  readonly version: Version;
+}
+
+export type StoredAttributes = ReadonlyMap<string, StoredAttribute>;
+
+export interface AttributeLimits {
+  readonly sessionBytesMax: number;
+  readonly attributesMax: number;
+}
+
+export interface Changes {
+  readonly set: ReadonlyMap<string, Uint8Array>;
+  readonly delete: ReadonlySet<string>;
+}
+
+/** An attribute of which this request has seen or changed the value. */
+interface Seen {
+  value: unknown;
+  /** As set or last encoded; undefined: not there. */
+  bytes: Uint8Array | undefined;
+  /** The value is an object, and the handler may hold a reference. */
+  readonly isShared: boolean;
+  /** What the store holds as far as this request knows, and the commit that wrote it. */
+  origin: Uint8Array | undefined;
+  originVersion: Version | null;
+}
+
+const NONE: StoredAttributes = new Map();
+
+export class Attributes {
+  readonly #codec: Codec;
+  readonly #limits: AttributeLimits;
+  #stored: StoredAttributes;
+  readonly #seen = new Map<string, Seen>();
+  /** Of names and values as they are now; counted when first needed. */
+  #bytesNow: number | undefined;
+
+  constructor(codec: Codec, limits: AttributeLimits, stored: StoredAttributes = NONE) {
+    this.#codec = codec;
+    this.#limits = limits;
+    this.#stored = stored;
+  }
+
+  get(name: string): unknown {
+    const seen = this.#seen.get(name);
+    if (seen) return seen.value;
+    const stored = this.#stored.get(name);
+    if (!stored) return undefined;
+    const value = this.#codec.decode(stored.value);
+    this.#see(name, value, stored.value);
+    return value;
+  }
+
+  has(name: string): boolean {
+    const seen = this.#seen.get(name);
+    return seen ? seen.bytes !== undefined : this.#stored.has(name);
+  }
+
+  keys(): string[] {
+    const names = [...this.#stored.keys()].filter((name) => this.has(name));
+    for (const [name, seen] of this.#seen) {
+      if (seen.bytes !== undefined && !this.#stored.has(name)) names.push(name);
+    }
+    return names;
+  }
+
+  /** @throws {SessionError} UNSUPPORTED_VALUE, INVALID_ATTRIBUTE_NAME, SESSION_TOO_LARGE, TOO_MANY_ATTRIBUTES: nothing changed */
+  set(name: string, value: unknown): void {
+    const bytes = this.encode(name, value);
+    this.requireRoom(name, bytes);
+    this.#see(name, value, bytes);
+  }
+
+  delete(name: string): void {
+    if (this.has(name)) this.#see(name, undefined, undefined);
+  }
+
+  /** Checks name and value as `set` does, without setting. */
+  encode(name: string, value: unknown): Uint8Array {
+    requireName(name);
+    return this.#codec.encode(value, name);
+  }
+
+  /** The bytes as this request sees them now, changes inside objects included. */
+  current(name: string): Uint8Array | undefined {
+    const seen = this.#seen.get(name);
+    if (!seen) return this.#stored.get(name)?.value;
+    return seen.isShared ? this.#codec.encode(seen.value, name) : seen.bytes;
+  }
+
+  /** What the store is known to hold. */
+  origin(name: string): StoredAttribute | null {
+    const seen = this.#seen.get(name);
+    if (!seen) return this.#stored.get(name) ?? null;
+    return seen.origin && seen.originVersion ? { value: seen.origin, version: seen.originVersion } : null;
+  }
+
+  /**
+   * What differs from the store, or null.
+   *
+   * @throws {SessionError} UNSUPPORTED_VALUE or SESSION_TOO_LARGE when an object was changed so; nothing changed
+   */
+  changes(): Changes | null {
+    const encoded = this.#encodeShared();
+    const set = new Map<string, Uint8Array>();
+    const deleted = new Set<string>();
+    for (const [name, { bytes, origin }] of this.#seen) {
+      const now = encoded?.get(name) ?? bytes;
+      if (sameBytes(now, origin)) continue;
+      if (now === undefined) deleted.add(name);
+      else set.set(name, now);
+    }
+    return set.size === 0 && deleted.size === 0 ? null : { set, delete: deleted };
+  }
+
+  /** The store took these changes with the commit `version`. */
+  committed({ set, delete: deleted }: Changes, version: Version): void {
+    for (const [name, bytes] of set) this.#originIs(name, bytes, version);
+    for (const name of deleted) this.#originIs(name, undefined, null);
+  }
+
+  /** `update` stored this, whatever this request had before. */
+  adopt(name: string, value: unknown, bytes: Uint8Array | undefined, version: Version | null): void {
+    this.#see(name, value, bytes);
+    this.#originIs(name, bytes, version);
+  }
+
+  /**
+   * The session lives under a new id with these attributes, all written by one commit. What this request has seen stays
+   * as it is; where the store's final state differs from that, the old version stays too, so `update` finds the conflict.
+   */
+  moved(finalState: StoredAttributes): void {
+    this.#stored = finalState;
+    for (const [name, seen] of this.#seen) {
+      const stored = finalState.get(name);
+      if (stored && sameBytes(stored.value, seen.origin)) seen.originVersion = stored.version;
+    }
+  }
+
+  clear(): void {
+    this.#stored = NONE;
+    this.#seen.clear();
+    this.#bytesNow = undefined;
+  }
+
+  /** @throws {SessionError} SESSION_TOO_LARGE, TOO_MANY_ATTRIBUTES. Shrinking is allowed even above a limit. */
+  requireRoom(name: string, bytes: Uint8Array): void {
+    const { attributesMax } = this.#limits;
+    if (!this.has(name) && attributesMax !== Number.POSITIVE_INFINITY) {
+      const count = this.keys().length + 1;
+      if (count > attributesMax) {
+        throw new SessionError(
+          "TOO_MANY_ATTRIBUTES",
+          `Cannot set attribute ${shownName(name)}: the session would have ${count} attributes, limit ${attributesMax}`,
+        );
+      }
+    }
+    this.#requireBytes(this.#sizeOf(name, bytes) - this.#sizeOf(name), `set attribute ${shownName(name)}`);
+  }
+
+  #requireBytes(growth: number, action: string): void {
+    const { sessionBytesMax } = this.#limits;
+    if (growth <= 0 || sessionBytesMax === Number.POSITIVE_INFINITY) return;
+    const total = this.#countBytes() + growth;
+    if (total <= sessionBytesMax) return;
+    throw new SessionError(
+      "SESSION_TOO_LARGE",
+      `Cannot ${action}: the session would be ${total} bytes, limit ${sessionBytesMax}`,
+    );
+  }
+
+  /** Encodes what the handler may have changed inside; remembers it only when all of it can be stored. */
+  #encodeShared(): Map<string, Uint8Array> | undefined {
+    let encoded: Map<string, Uint8Array> | undefined;
+    let growth = 0;
+    let largest = "";
+    let largestGrowth = 0;
+    for (const [name, seen] of this.#seen) {
+      if (!seen.isShared || seen.bytes === undefined) continue;
+      const bytes = this.#codec.encode(seen.value, name);
+      const grown = bytes.byteLength - seen.bytes.byteLength;
+      growth += grown;
+      if (grown > largestGrowth) [largest, largestGrowth] = [name, grown];
+      encoded ??= new Map();
+      encoded.set(name, bytes);
+    }
+    if (!encoded) return undefined;
+    this.#requireBytes(growth, `store what was changed inside attribute ${shownName(largest)}`);
+    for (const [name, bytes] of encoded) this.#seen.get(name)!.bytes = bytes;
+    if (this.#bytesNow !== undefined) this.#bytesNow += growth;
+    return encoded;
+  }
+
+  #see(name: string, value: unknown, bytes: Uint8Array | undefined): void {
+    if (this.#bytesNow !== undefined) this.#bytesNow += this.#sizeOf(name, bytes) - this.#sizeOf(name);
+    const isShared = value !== null && typeof value === "object";
+    const before = this.#seen.get(name);
+    const stored = before ? undefined : this.#stored.get(name);
+    this.#seen.set(name, {
+      value,
+      bytes,
+      isShared,
+      origin: before ? before.origin : stored?.value,
+      originVersion: before ? before.originVersion : (stored?.version ?? null),
+    });
+  }
+
+  #originIs(name: string, bytes: Uint8Array | undefined, version: Version | null): void {
+    const seen = this.#seen.get(name);
+    if (!seen) return;
+    seen.origin = bytes;
+    seen.originVersion = bytes === undefined ? null : version;
+  }
+
+  #countBytes(): number {
+    if (this.#bytesNow === undefined) {
+      this.#bytesNow = 0;
+      for (const name of this.keys()) this.#bytesNow += this.#sizeOf(name);
+    }
+    return this.#bytesNow;
+  }
+
+  /** Of name and value; 0 when not there. */
+  #sizeOf(name: string, ...given: [bytes?: Uint8Array | undefined]): number {
+    const bytes =
+      given.length > 0 ? given[0] : (this.#seen.get(name) ?? { bytes: this.#stored.get(name)?.value }).bytes;
+    return bytes === undefined ? 0 : Buffer.byteLength(name) + bytes.byteLength;
+  }
+}
+
+function requireName(name: string): void {
+  if (typeof name !== "string") {
+    throw new SessionError("INVALID_ATTRIBUTE_NAME", `Cannot set an attribute: its name is a ${typeof name}`);
+  }
+  if (name.length > ATTRIBUTE_NAME_BYTES_MAX || Buffer.byteLength(name) > ATTRIBUTE_NAME_BYTES_MAX) {
+    throw new SessionError(
+      "INVALID_ATTRIBUTE_NAME",
+      `Cannot set attribute ${shownName(name)}: its name is longer than ${ATTRIBUTE_NAME_BYTES_MAX} bytes`,
+    );
+  }
+  if (/\p{Surrogate}/u.test(name)) {
+    throw new SessionError(
+      "INVALID_ATTRIBUTE_NAME",
+      "Cannot set an attribute: its name holds half a surrogate pair",
+    );
+  }
+}
+
+function shownName(name: string): string {
+  return JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name);
+}
+
+export function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  if (a === b) return true;
+  return a !== undefined && b !== undefined && Buffer.compare(a, b) === 0;
+}

@@ -1,0 +1,28 @@
+/** What all requests of one `createSessions` share. */
+import { newStats, type SessionsStats } from "./diagnostics.ts";
+import { IdCookie } from "./id-cookie.ts";
+import { Loads } from "./loads.ts";
+import type { Policy } from "./options.ts";
+import { Touches } from "./touches.ts";
+import { UpdateLanes } from "./update-lanes.ts";
+
+export interface Context {
+  readonly policy: Policy;
+  readonly stats: SessionsStats;
+  readonly cookie: IdCookie;
+  readonly loads: Loads;
+  readonly touches: Touches;
+  readonly lanes: UpdateLanes;
+}
+
+export function newContext(policy: Policy): Context {
+  const stats = newStats();
+  return {
+    policy,
+    stats,
+    cookie: new IdCookie(policy, stats),
+    loads: new Loads(policy.store, policy.clock, stats),
+    touches: new Touches(policy, stats, policy.diagnostics),
+    lanes: new UpdateLanes(),
+  };
+}

@@ -1,0 +1,85 @@
+/**
+ * `createSessions`: the one object that an application makes. Adapters open a scope on it for each request; operators use
+ * its administrative side.
+ */
+import { SessionError } from "../core/errors.ts";
+import type { SessionPage } from "../store/store.ts";
+import { Admin, type FoundSession, type ListQuery } from "./admin.ts";
+import { newContext } from "./context.ts";
+import type { SessionsStats } from "./diagnostics.ts";
+import { resolveOptions, type SessionsOptions } from "./options.ts";
+import { StoredRequestScope } from "./request-scope.ts";
+import type { IncomingRequest, RequestScope } from "./scope.ts";
+import type { DefaultData, Session } from "./session.ts";
+
+export interface Sessions<Data extends object = DefaultData> {
+  /** For adapters, and for everything that has a `Cookie` header without being a request: WebSockets. No I/O. */
+  open(request: IncomingRequest): RequestScope<Data>;
+  /** For adapters: what `of(request)` will answer with. The last one counts. */
+  attach(request: object, holder: SessionHolder<Data>): void;
+  /**
+   * The session of a request that an adapter serves, typed; the same as `request.session()`.
+   * @throws {SessionError} INVALID_OPTION when no adapter serves it
+   */
+  of(request: object): Promise<Session<Data>>;
+
+  /** The session with this key (`list` tells keys), or null. For looking at it and for ending it. */
+  find(key: string): Promise<FoundSession<Data> | null>;
+  /** @throws {SessionError} NOT_ENUMERABLE when the store cannot, here and in `count` and `endAll` */
+  list(query?: ListQuery): Promise<SessionPage>;
+  count(query?: { readonly principal?: string }): Promise<number>;
+  /**
+   * Ends every session of a user, logins under way included: also that of this request if it has not committed yet. So
+   * log in first, then end the others: `await session.renew({ principal }); await sessions.endAll(principal, { except: session })`.
+   *
+   * @param options.except  a session or its key, which stays
+   * @returns               how many were ended
+   */
+  endAll(principal: string, options?: { readonly except?: Pick<Session, "id"> | string }): Promise<number>;
+
+  /** Totals since the start. A copy. */
+  stats(): SessionsStats;
+  /** Waits for touches under way and closes the store, if `createSessions` made it. Stop taking requests first. */
+  close(): Promise<void>;
+}
+
+export interface SessionHolder<Data extends object> {
+  session(): Promise<Session<Data>>;
+}
+
+/** @throws {SessionError} INVALID_OPTION, naming the option, what was found and what is expected */
+export function createSessions<Data extends object = DefaultData>(
+  options: SessionsOptions = {},
+): Sessions<Data> {
+  const policy = resolveOptions(options);
+  const context = newContext(policy);
+  const admin = new Admin<Data>(context);
+  // A property of the request, because a WeakMap would cost each request more than the rest of mounting.
+  const HOLDER = Symbol("sojourn.session");
+  let closing: Promise<void> | undefined;
+  return {
+    open: (request) => new StoredRequestScope<Data>(context, request),
+    attach(request, holder) {
+      (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER] = holder;
+    },
+    async of(request) {
+      const own = (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER];
+      // Fastify wraps the request that the adapter saw.
+      const holder = own ?? (request as { raw?: { [HOLDER]?: SessionHolder<Data> } }).raw?.[HOLDER];
+      if (holder) return holder.session();
+      throw new SessionError(
+        "INVALID_OPTION",
+        "Cannot find the session of a request: no adapter of these sessions serves it",
+      );
+    },
+    find: (key) => admin.find(key),
+    list: (query) => admin.list(query),
+    count: (query) => admin.count(query),
+    endAll: (principal, endOptions) => admin.endAll(principal, endOptions),
+    stats: () => ({ ...context.stats }),
+    close() {
+      closing ??= context.touches.close().then(() => (policy.ownsStore ? policy.store.close() : undefined));
+      return closing;
+    },
+  };
+}

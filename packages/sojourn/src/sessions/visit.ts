@@ -1,0 +1,199 @@
+/**
+ * The store calls of one request: each with its share of the request's budget, its operation id and its retries. Turns
+ * the contract's answers into what a session understands: done, or a `SessionError`.
+ */
+import { delay } from "../core/clock.ts";
+import { storedDeadlineMs, UNCONFIRMED_MS } from "../core/deadline.ts";
+import { SessionError } from "../core/errors.ts";
+import { newOperationId, newSessionId, type SessionId, type SessionKey, sessionKeyOf } from "../core/ids.ts";
+import type { NewSession, SessionDelta, SessionRecord } from "../core/record.ts";
+import type { Version } from "../core/version.ts";
+import type { ApplyResult } from "../store/store.ts";
+import { StoreBudget } from "./budget.ts";
+import type { Context } from "./context.ts";
+import type { PresentedId } from "./id-cookie.ts";
+import type { IncomingRequest } from "./scope.ts";
+
+/** Drawing 256 bits twice is impossible; a store may have its own reasons to refuse a key. */
+const ID_TRIES_MAX = 5;
+/** An authority that lacks a write the browser was told of gets this long to catch up. */
+const BEHIND_WAIT_MS = 250;
+const BEHIND_PAUSE_MS = 10;
+
+export interface Created {
+  readonly id: SessionId;
+  readonly key: SessionKey;
+  readonly version: Version;
+  readonly session: NewSession;
+}
+
+export class Visit {
+  readonly context: Context;
+  readonly budget: StoreBudget;
+  /** The browser's connection is TLS. */
+  readonly isSecure: boolean;
+  /** The request's cookie names another server than this one. */
+  readonly namesAnotherServer: boolean;
+  readonly openedAtMs: number;
+  readonly #openedAtMonotonicMs: number;
+
+  constructor(context: Context, request: IncomingRequest, presented: PresentedId | null) {
+    const { clock, store, storeBudgetMs } = context.policy;
+    this.context = context;
+    this.budget = new StoreBudget(clock, store.name, storeBudgetMs);
+    this.openedAtMs = clock.nowMs();
+    this.#openedAtMonotonicMs = clock.monotonicMs() - (request.ageMs ?? 0);
+    this.isSecure = request.secure;
+    this.namesAnotherServer = presented !== null && context.cookie.namesAnotherServer(presented);
+  }
+
+  /** How long ago the request began. */
+  ageMs(): number {
+    return Math.max(0, this.context.policy.clock.monotonicMs() - this.#openedAtMonotonicMs);
+  }
+
+  read(key: SessionKey): Promise<SessionRecord | null> {
+    return this.budget.wait("read a session", (timeoutMs) => this.context.loads.load(key, timeoutMs));
+  }
+
+  /** Under a fresh id that nobody could have planted. Until its cookie comes back it lives at most UNCONFIRMED_MS. */
+  async create(attributes: ReadonlyMap<string, Uint8Array>, principal?: string | null): Promise<Created> {
+    const { clock, idleTimeoutMs, absoluteTimeoutMs } = this.context.policy;
+    for (let tries = 1; ; tries++) {
+      const nowMs = clock.nowMs();
+      const id = newSessionId(clock);
+      const session: NewSession = {
+        key: sessionKeyOf(id),
+        attributes,
+        ...(principal == null ? {} : { principal: { principal, ageMs: this.ageMs() } }),
+        expiresAtMs: Math.min(storedDeadlineMs(nowMs, idleTimeoutMs), nowMs + UNCONFIRMED_MS),
+        absoluteExpiresAtMs: nowMs + absoluteTimeoutMs,
+      };
+      const version = await this.#create(session, tries);
+      if (version === null) continue;
+      this.context.stats.created++;
+      return { id, key: session.key, version, session };
+    }
+  }
+
+  /**
+   * The session under a new id; from the first step on the old one can no longer write.
+   *
+   * @param changed    the attributes to store, given the old id's final state
+   * @param principal  undefined keeps the owner
+   */
+  async renew(
+    key: SessionKey,
+    changed: (final: SessionRecord) => ReadonlyMap<string, Uint8Array>,
+    principal: string | null | undefined,
+  ): Promise<Created & { readonly final: SessionRecord }> {
+    const { clock, idleTimeoutMs, store } = this.context.policy;
+    for (let tries = 1; ; tries++) {
+      const id = newSessionId(clock);
+      const successor = sessionKeyOf(id);
+      const beganAtMs = clock.monotonicMs();
+      const result = await this.budget.wait("renew a session id", (timeoutMs) =>
+        store.supersede(key, { successor, timeoutMs, operationId: newOperationId(clock) }),
+      );
+      if (result.status === "gone") throw this.ended("renew a session id");
+      const { final } = result;
+      const owner = principal === undefined ? final.principal : principal;
+      // Keeping the owner is no login: this session outlived every `endAll` up to the moment it was superseded.
+      const ageMs = owner === final.principal ? clock.monotonicMs() - beganAtMs : this.ageMs();
+      const session: NewSession = {
+        key: successor,
+        attributes: changed(final),
+        ...(owner === null ? {} : { principal: { principal: owner, ageMs } }),
+        createdAtMs: final.createdAtMs,
+        expiresAtMs: storedDeadlineMs(clock.nowMs(), idleTimeoutMs),
+        absoluteExpiresAtMs: final.absoluteExpiresAtMs,
+      };
+      const version = await this.#create(session, tries);
+      if (version === null) continue;
+      this.context.stats.renewed++;
+      return { id, key: successor, version, session, final };
+    }
+  }
+
+  /** @returns null when another id must be drawn */
+  async #create(session: NewSession, tries: number): Promise<Version | null> {
+    const { clock, store } = this.context.policy;
+    const result = await this.budget.wait("create a session", (timeoutMs) =>
+      store.create(session, { timeoutMs, operationId: newOperationId(clock) }),
+    );
+    if (result.status === "created") return result.version;
+    if (result.status === "gone") throw this.ended("create a session");
+    if (tries < ID_TRIES_MAX) return null;
+    throw new SessionError(
+      "STORE_UNAVAILABLE",
+      `Cannot create a session: store "${store.name}" refused ${tries} fresh ids as taken`,
+    );
+  }
+
+  /**
+   * Merges a change, waiting for an authority that is behind.
+   *
+   * @throws {SessionError} SESSION_ENDED, STORE_BEHIND
+   */
+  async apply(
+    key: SessionKey,
+    delta: SessionDelta,
+  ): Promise<Extract<ApplyResult, { status: "applied" | "conflict" }>> {
+    const { clock, store } = this.context.policy;
+    const behindUntilMs = clock.monotonicMs() + BEHIND_WAIT_MS;
+    for (;;) {
+      // A fresh operation id each time: the old one would be answered with the old answer.
+      const operationId = newOperationId(clock);
+      const result = await this.budget.wait("change a session", (timeoutMs) =>
+        store.apply(key, delta, { timeoutMs, operationId }),
+      );
+      if (result.status === "gone") throw this.ended("change a session");
+      if (result.status !== "behind") {
+        if (result.status === "applied") {
+          this.context.stats.commits++;
+          this.context.touches.moved(key, result.expiresAtMs);
+        }
+        return result;
+      }
+      if (clock.monotonicMs() + BEHIND_PAUSE_MS > behindUntilMs) {
+        throw new SessionError(
+          "STORE_BEHIND",
+          `Cannot change a session: store "${store.name}" has not seen this browser's newest write`,
+        );
+      }
+      await this.pause(BEHIND_PAUSE_MS);
+    }
+  }
+
+  /** @returns false when the session is gone; the deadline it moved to otherwise */
+  async touch(record: Pick<SessionRecord, "key" | "absoluteExpiresAtMs">): Promise<number | false> {
+    const { clock, store, idleTimeoutMs } = this.context.policy;
+    const deadlineMs = Math.min(storedDeadlineMs(clock.nowMs(), idleTimeoutMs), record.absoluteExpiresAtMs);
+    const isLive = await this.budget.wait("move an idle deadline", (timeoutMs) =>
+      store.touch(record.key, deadlineMs, { timeoutMs, operationId: newOperationId(clock) }),
+    );
+    if (!isLive) return false;
+    this.context.stats.touches++;
+    this.context.touches.moved(record.key, deadlineMs);
+    return deadlineMs;
+  }
+
+  async destroy(key: SessionKey): Promise<boolean> {
+    const { clock, store } = this.context.policy;
+    const hasEnded = await this.budget.wait("end a session", (timeoutMs) =>
+      store.destroy(key, { timeoutMs, operationId: newOperationId(clock) }),
+    );
+    if (hasEnded) this.context.stats.destroyed++;
+    return hasEnded;
+  }
+
+  /** Waiting for the store's sake, so it is paid from the budget. */
+  pause(pauseMs: number): Promise<void> {
+    return this.budget.wait("wait for the store", () => delay(this.context.policy.clock, pauseMs));
+  }
+
+  ended(action: string): SessionError {
+    this.context.stats.gone++;
+    return new SessionError("SESSION_ENDED", `Cannot ${action}: it was ended, renewed or has expired`);
+  }
+}
