@@ -12,6 +12,9 @@ const MAIN = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 
 export type Key = Parameters<SessionServersStore["read"]>[0];
 
+/** One attribute `a`, ten minutes to live. */
+export type Created = Parameters<SessionServersStore["create"]>[0];
+
 export interface Finished {
   readonly code: number | null;
   readonly stdout: string;
@@ -79,7 +82,7 @@ export function newKey(): Key {
   return createHash("sha256").update(randomBytes(32)).digest("base64url") as Key;
 }
 
-export function newSession(value = "1", key: Key = newKey()) {
+export function newSession(value = "1", key: Key = newKey()): Created {
   const nowMs = Date.now();
   return {
     key,
