@@ -59,5 +59,6 @@ export function shopConfig(args: readonly string[] = process.argv.slice(2)): Sho
 /** SameSite=Lax, the default, keeps forms of other sites from acting for a visitor; this shop needs nothing more. */
 export function shopSessions({ secret, member, domain }: ShopConfig): Sessions<ShopData> {
   const store = member === undefined ? memoryStore() : sessionServers({ members: [member], domain, secret });
-  return createSessions<ShopData>({ store, secret });
+  // Plain http on this machine: a secure cookie would never come back, not even with NODE_ENV=production.
+  return createSessions<ShopData>({ store, secret, cookie: { secure: false } });
 }

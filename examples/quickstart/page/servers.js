@@ -1,0 +1,135 @@
+/** The processes behind this page: what each does, and for servers the two buttons that this page is about. */
+import { badge, byId, h, lamp, lightLamp, setAttribute, setText } from "./dom.js";
+import { label, say } from "./words.js";
+
+const POLL_MS = 1_500;
+/** After a click the answer is worth a closer look. */
+const POLL_SOON_MS = 150;
+const POLL_SOON_TIMES = 12;
+
+export class Servers extends EventTarget {
+  strategy = null;
+  #cells = new Map();
+  #launcher = null;
+  #timer = undefined;
+  #soon = 0;
+
+  start() {
+    document.addEventListener("visibilitychange", () => this.#schedule(0));
+    return this.#poll();
+  }
+
+  markAnswering(name) {
+    for (const [each, cell] of this.#cells) cell.item.classList.toggle("answering", each === name);
+  }
+
+  #schedule(delayMs) {
+    clearTimeout(this.#timer);
+    // A page nobody looks at asks nothing.
+    if (document.visibilityState === "hidden") return;
+    this.#timer = setTimeout(() => this.#poll(), delayMs);
+  }
+
+  async #poll() {
+    const overview = await ask("GET", "/control/servers");
+    if (overview.ok) this.#show(overview.body);
+    else this.#showSilence();
+    this.#schedule(this.#soon-- > 0 ? POLL_SOON_MS : POLL_MS);
+  }
+
+  #show({ strategy, launcher, servers }) {
+    this.#launcher = launcher;
+    notice(null);
+    if (this.strategy !== strategy) {
+      this.strategy = strategy;
+      this.dispatchEvent(new Event("strategy"));
+    }
+    for (const server of [...servers].sort((a, b) => ORDER.indexOf(a.role) - ORDER.indexOf(b.role))) {
+      if (!this.#cells.has(server.name)) this.#add(server);
+      this.#update(server);
+    }
+  }
+
+  #showSilence() {
+    for (const { lamp, word } of this.#cells.values()) {
+      lightLamp(lamp, "unknown");
+      label(word, "unknown");
+    }
+    if (this.#launcher === null) notice("unreachable");
+    else notice("nobody", { pid: this.#launcher });
+  }
+
+  #add({ name, role }) {
+    const isRouter = role === "router";
+    const cell = {
+      lamp: lamp(),
+      word: h("span", { class: "state" }),
+      place: h("span", {}),
+      rate: h("span", {}),
+      sessions: h("span", {}),
+      button: isRouter ? null : h("button", { type: "button" }),
+    };
+    const title = role === "shop" ? badge(name) : h("span", { class: "badge", words: `role.${role}` });
+    const caption = h("span", { class: "role" });
+    if (role === "shop") label(caption, `place.${this.strategy}`);
+    else setText(caption, isRouter ? location.host : name);
+    cell.item = h(
+      "li",
+      { class: "server", "data-name": name, "data-role": role },
+      h("div", { class: "server-head" }, title, h("span", { class: "lamp-word" }, cell.lamp, cell.word)),
+      h("p", { class: "server-place" }, caption, cell.place),
+      h("p", { class: "server-busy" }, cell.rate, cell.sessions),
+      cell.button,
+    );
+    cell.button?.addEventListener("click", () => this.#act(name, cell.button.dataset.verb));
+    this.#cells.set(name, cell);
+    byId("servers").append(cell.item);
+    setAttribute(byId("servers"), "data-count", String(this.#cells.size));
+  }
+
+  #update({ name, state, pid, port, requestsPerS, sessions }) {
+    const cell = this.#cells.get(name);
+    lightLamp(cell.lamp, state);
+    label(cell.word, state);
+    setText(cell.place, `:${port} · pid ${pid ?? "–"}`);
+    label(cell.rate, "perSecond", { n: requestsPerS === null ? "–" : requestsPerS.toFixed(1) });
+    if (sessions === null) {
+      delete cell.sessions.dataset.i18n;
+      setText(cell.sessions, "");
+    } else label(cell.sessions, sessions === 1 ? "sessions.one" : "sessions", { n: String(sessions) });
+    if (cell.button === null) return;
+    const verb = state === "stopped" ? "start" : "kill";
+    cell.button.dataset.verb = verb;
+    cell.button.disabled = state === "starting";
+    label(cell.button, verb);
+    cell.button.setAttribute("aria-label", say(`${verb}Label`, { name }));
+  }
+
+  async #act(name, verb) {
+    const { ok, body } = await ask("POST", `/control/servers/${name}/${verb}`);
+    if (ok) this.#show(body);
+    else if (body?.code === "LAST_SHOP") setText(byId("announce"), say("lastShop"));
+    if (body?.code === "LAST_SHOP") notice("lastShop");
+    else setText(byId("announce"), say(verb === "kill" ? "killed" : "started", { name }));
+    this.dispatchEvent(new CustomEvent("acted", { detail: { name, verb } }));
+    this.#soon = POLL_SOON_TIMES;
+    this.#schedule(body?.code === "LAST_SHOP" ? POLL_MS * 3 : POLL_SOON_MS);
+  }
+}
+
+const ORDER = ["router", "shop", "session-server"];
+
+function notice(key, values) {
+  const element = byId("notice");
+  element.hidden = key === null;
+  if (key !== null) label(element, key, values);
+}
+
+async function ask(method, path) {
+  try {
+    const response = await fetch(path, { method, cache: "no-store" });
+    return { ok: response.ok, body: await response.json() };
+  } catch {
+    return { ok: false, body: null };
+  }
+}
