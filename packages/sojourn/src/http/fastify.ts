@@ -12,11 +12,13 @@
  * asynchronous `onSend` lets both answers through, and the second crashes the process on `writeHead`). Only `inject`,
  * whose responses have no bytes to hold, commits in `onSend`.
  */
+import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { attach, attachedTo } from "../sessions/attached.ts";
 import type { CommitOutcome } from "../sessions/scope.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
-import { isKeptByRefusal, type Refusal, refusalBody } from "./answer.ts";
-import { attach, type ScopeSource, Served, servedBy } from "./served.ts";
+import { type HeaderLine, isKeptByRefusal, type Refusal, refusalBody, withCookies } from "./answer.ts";
+import { type ScopeSource, Served } from "./served.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -24,6 +26,8 @@ declare module "fastify" {
     session(): Promise<Session>;
   }
 }
+
+const MOUNTED = Symbol("sojourn.mounted") as unknown as string;
 
 export interface FastifySessionsOptions<Data extends object = DefaultData> {
   readonly sessions: ScopeSource<Data>;
@@ -40,15 +44,20 @@ async function register<Data extends object>(
   app: FastifyInstance,
   { sessions }: FastifySessionsOptions<Data>,
 ): Promise<void> {
-  if (!app.hasRequestDecorator("session")) app.decorateRequest("session", session);
+  // Registering twice is fine; a `session` of another plugin is not, and Fastify says so.
+  if (!app.hasRequestDecorator(MOUNTED)) {
+    app.decorateRequest(MOUNTED, true).decorateRequest("session", session);
+  }
   app.addHook("onRequest", (request, reply, done) => {
-    const isSecure = () => request.protocol === "https";
-    const held = !isInjected(reply);
-    attach(request.raw, sessions, () => new Served(sessions, request.raw, reply.raw, { isSecure, held }));
+    const { raw } = request;
+    if (attachedTo(raw, sessions) === undefined) {
+      const isSecure = () => request.protocol === "https";
+      attach(raw, new Served(sessions, raw, reply.raw, { isSecure, held: !isInjected(reply) }));
+    }
     done();
   });
   app.addHook("onSend", (request, reply, payload, done) => {
-    const settled = isInjected(reply) ? servedBy(request.raw, sessions)?.scope?.settle() : undefined;
+    const settled = isInjected(reply) ? servedBy(request, sessions)?.scope?.settle() : undefined;
     if (settled === undefined) done(null, payload);
     else settled.then((outcome) => done(null, settledPayload(reply, payload, outcome)));
   });
@@ -56,7 +65,14 @@ async function register<Data extends object>(
 
 function session(this: FastifyRequest): Promise<Session> {
   // Always there: the onRequest hook runs for every request, answered by a route or not.
-  return servedBy<DefaultData>(this.raw)!.session();
+  return attachedTo<DefaultData>(this.raw)!.session();
+}
+
+function servedBy<Data extends object>(
+  { raw }: FastifyRequest,
+  sessions: ScopeSource<Data>,
+): Served<Data> | undefined {
+  return attachedTo<Data>(raw, sessions) as Served<Data> | undefined;
 }
 
 /** `inject` answers through light-my-request, which reports what was handed to it at once and sends nothing. */
@@ -65,10 +81,16 @@ function isInjected(reply: FastifyReply): boolean {
 }
 
 function settledPayload(reply: FastifyReply, payload: unknown, outcome: CommitOutcome): unknown {
-  if (!outcome.ok) return refuse(reply, outcome);
-  const before = [reply.getHeader("set-cookie") ?? []].flat();
-  const added = outcome.setCookies.filter((cookie) => !before.includes(cookie));
-  if (added.length > 0) reply.header("set-cookie", added);
+  if (!outcome.ok) {
+    if (payload instanceof Readable) payload.destroy();
+    return refuse(reply, outcome);
+  }
+  const before = Object.entries(reply.getHeaders()).flatMap(([name, value]) =>
+    [value ?? []].flat().map((one): HeaderLine => [name, String(one)]),
+  );
+  // Fastify appends to set-cookie and replaces every other header.
+  for (const line of withCookies(before, outcome.setCookies))
+    if (!before.includes(line)) reply.header(...line);
   return payload;
 }
 

@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import http, { type IncomingHttpHeaders, type ServerResponse } from "node:http";
-import http2, { type Http2ServerResponse } from "node:http2";
+import http2, { type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import type { Readable } from "node:stream";
 import express from "express";
@@ -12,7 +12,7 @@ import fastify, { type FastifyReply } from "fastify";
 import type { Session } from "../sessions/session.ts";
 import { expressSessions } from "./express.ts";
 import { fastifySessions } from "./fastify.ts";
-import { nodeSessions } from "./node.ts";
+import { nodeSessions, type WithSession } from "./node.ts";
 import type { ScopeSource } from "./served.ts";
 
 type Data = Record<string, unknown>;
@@ -122,7 +122,9 @@ function nodeFramework(name: string, version: 1 | 2): Framework {
         return listening(server, () => server.close().closeAllConnections());
       }
       const listener = sessions
-        ? nodeSessions<Data>(sessions, (req, res: Http2ServerResponse) => handle(req, res as never))
+        ? nodeSessions(sessions, (req: Http2ServerRequest & WithSession<Data>, res: Http2ServerResponse) =>
+            handle(req, res as never),
+          )
         : handle;
       const server = http2.createServer(listener as never);
       return listening(server, () => server.close());

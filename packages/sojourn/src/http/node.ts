@@ -9,10 +9,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { isSessionError, type SessionError } from "../core/errors.ts";
+import { attach, attachedTo } from "../sessions/attached.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
 import { isKeptByRefusal, reasonOf, refusalBody } from "./answer.ts";
 import { type AnyRequest, type AnyResponse, isHttp2 } from "./hold.ts";
-import { attach, isEncrypted, type ScopeSource, Served, servedBy } from "./served.ts";
+import { isEncrypted, type ScopeSource, Served } from "./served.ts";
 
 export interface WithSession<Data extends object = DefaultData> {
   /** Loads at most once per request; the only wait for reading. */
@@ -51,7 +52,9 @@ export function nodeSessions<Data extends object>(
   const isSecure = options.isSecure ?? isEncrypted;
   const handle = handler as (req: AnyRequest, res: AnyResponse) => unknown;
   return function serve(req, res) {
-    attach(req, sessions, () => new Served(sessions, req, res, { isSecure: () => isSecure(req) }));
+    if (attachedTo(req, sessions) === undefined) {
+      attach(req, new Served(sessions, req, res, { isSecure: () => isSecure(req) }));
+    }
     (req as AnyRequest & WithSession<Data>).session = session<Data>;
     try {
       const result = handle(req, res);
@@ -64,7 +67,7 @@ export function nodeSessions<Data extends object>(
 
 function session<Data extends object>(this: AnyRequest): Promise<Session<Data>> {
   // Always there: the function is put on a request together with what it finds.
-  return servedBy<Data>(this)!.session();
+  return attachedTo<Data>(this)!.session();
 }
 
 function failed(error: unknown, req: AnyRequest, res: AnyResponse): void {

@@ -3,6 +3,8 @@
  * held and the scope opened when the application first asks for the session, and never if it does not.
  */
 import type { TLSSocket } from "node:tls";
+import { systemClock } from "../core/clock.ts";
+import type { Attached } from "../sessions/attached.ts";
 import type { IncomingRequest, RequestScope } from "../sessions/scope.ts";
 import type { Session } from "../sessions/session.ts";
 import { type AnyRequest, type AnyResponse, hold } from "./hold.ts";
@@ -20,11 +22,12 @@ export interface ServedOptions {
 }
 
 /** One request and the sessions that serve it. */
-export class Served<Data extends object = object> {
+export class Served<Data extends object> implements Attached<Data> {
   readonly source: ScopeSource<Data>;
   readonly #req: AnyRequest;
   readonly #res: AnyResponse;
   readonly #options: ServedOptions;
+  readonly #arrivedAtMs: number;
   #scope: RequestScope<Data> | undefined;
 
   constructor(source: ScopeSource<Data>, req: AnyRequest, res: AnyResponse, options: ServedOptions) {
@@ -32,6 +35,7 @@ export class Served<Data extends object = object> {
     this.#req = req;
     this.#res = res;
     this.#options = options;
+    this.#arrivedAtMs = systemClock.monotonicMs();
   }
 
   /** The scope, if the application has asked for its session. */
@@ -49,44 +53,13 @@ export class Served<Data extends object = object> {
 
   #open(): RequestScope<Data> {
     const { cookie } = this.#req.headers;
-    const scope = this.source.open({ cookie, secure: this.#options.isSecure() });
+    const ageMs = systemClock.monotonicMs() - this.#arrivedAtMs;
+    const scope = this.source.open({ cookie, secure: this.#options.isSecure(), ageMs });
     if (this.#options.held !== false) hold(this.#res, scope);
     this.#scope = scope;
     whenOver(this.#req, this.#res, () => scope.close());
     return scope;
   }
-}
-
-const SERVED = Symbol("sojourn.served");
-
-interface Marked {
-  [SERVED]?: Served[];
-}
-
-/** Mounting twice is mounting once; `create` runs only for the first. */
-export function attach<Data extends object>(
-  req: object,
-  source: ScopeSource<Data>,
-  create: () => Served<Data>,
-): Served<Data> {
-  const before = servedBy(req, source);
-  if (before !== undefined) return before;
-  const served = create();
-  const marked = req as Marked;
-  // The newest first: inside a router with sessions of its own, `req.session()` means those.
-  marked[SERVED] = [served as unknown as Served, ...(marked[SERVED] ?? [])];
-  return served;
-}
-
-/** What `source` knows about the request; without `source`, what was mounted last. */
-export function servedBy<Data extends object>(
-  req: object,
-  source?: ScopeSource<Data>,
-): Served<Data> | undefined {
-  const all = (req as Marked)[SERVED];
-  const found =
-    source === undefined ? all?.[0] : all?.find((served) => served.source === (source as unknown));
-  return found as Served<Data> | undefined;
 }
 
 /** TLS as this process sees it. A proxy's word is taken only where the framework has been told to trust it. */
