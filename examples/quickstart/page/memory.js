@@ -7,6 +7,8 @@
 export class Memory {
   #attributes = new Map();
   #principal = null;
+  /** False until the first answer: it is news, whatever it says. */
+  #told = false;
   #exists = false;
   /** Since when we know of a session: an older question may rightly be answered "none". */
   #existsSince = 0;
@@ -30,7 +32,10 @@ export class Memory {
       open = false;
       this.#touch(name, -1);
       if (confirmed === undefined) this.#uncertain.add(name);
-      else confirmed(this);
+      else {
+        this.#told = true;
+        confirmed(this);
+      }
     };
   }
 
@@ -71,7 +76,7 @@ export class Memory {
     // A slower answer to an older question: what came in between is newer than it.
     if (read.at < this.#adoptedReadAt) return { verdict: "as told", names: [] };
     this.#adoptedReadAt = read.at;
-    if (!this.#proves(read, Memory.ALL)) {
+    if (!this.#told || !this.#proves(read, Memory.ALL)) {
       if (!this.#busy.has(Memory.ALL)) this.#adopt(read, answer);
       return { verdict: "as told", names: [] };
     }
@@ -96,6 +101,7 @@ export class Memory {
   }
 
   #adopt(read, answer) {
+    this.#told = true;
     if (answer.version !== null) this.#begins();
     else if (this.#knewOfSession(read)) this.#exists = false;
     this.#principal = answer.principal ?? null;
