@@ -15,7 +15,6 @@ export const ERROR_CODES = {
   SESSION_TOO_LARGE: { status: 413, retryable: false },
   TOO_MANY_ATTRIBUTES: { status: 413, retryable: false },
   LATE_WRITE: { status: 500, retryable: false },
-  NOT_MOUNTED: { status: 500, retryable: false },
   UNSUPPORTED_RESPONSE: { status: 500, retryable: false },
   SESSION_ENDED: { status: 409, retryable: false },
   UPDATE_CONFLICT: { status: 409, retryable: true },

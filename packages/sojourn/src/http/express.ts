@@ -10,9 +10,8 @@
  * A `SessionError` reaches the application's error handlers; Express's own answers its status and Retry-After.
  */
 import type { Request, RequestHandler } from "express";
-import { attach, attachedTo } from "../sessions/attached.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
-import { type ScopeSource, Served } from "./served.ts";
+import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare global {
   namespace Express {
@@ -31,9 +30,7 @@ export function expressSessions<Data extends object = DefaultData>(
   sessions: ScopeSource<Data>,
 ): RequestHandler {
   return function sojournSessions(req, res, next) {
-    if (attachedTo(req, sessions) === undefined) {
-      attach(req, new Served(sessions, req, res, { isSecure: () => req.secure }));
-    }
+    serve(req, sessions, () => new Served(sessions, req, res, { isSecure: () => req.secure }));
     req.session = session;
     next();
   };
@@ -41,5 +38,5 @@ export function expressSessions<Data extends object = DefaultData>(
 
 function session(this: Request): Promise<Session> {
   // Always there: the function is put on a request together with what it finds.
-  return attachedTo<DefaultData>(this)!.session();
+  return servedBy<DefaultData>(this)!.session();
 }

@@ -1,7 +1,6 @@
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
-import { sessionOf } from "../sessions/attached.ts";
 import { fastifySessions } from "./fastify.ts";
 import { COMMITTED, SID, STORE_DOWN, scriptedSessions } from "./scripted-sessions.test.support.ts";
 
@@ -32,7 +31,7 @@ test("the plugin reaches the whole instance, also what is registered beside it",
   await instance.register(async (child) => {
     child.get("/child", async (request) => {
       (await request.session()).set("a", 1);
-      return { same: (await request.session()) === (await sessionOf(request, sessions)) };
+      return { same: (await request.session()) === (await sessions.of(request.raw)) };
     });
   });
   const answer = await ask(instance, "/child");

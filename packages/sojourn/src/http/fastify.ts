@@ -14,11 +14,10 @@
  */
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { attach, attachedTo } from "../sessions/attached.ts";
 import type { CommitOutcome } from "../sessions/scope.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
 import { type HeaderLine, isKeptByRefusal, type Refusal, refusalBody, withCookies } from "./answer.ts";
-import { type ScopeSource, Served } from "./served.ts";
+import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -50,14 +49,12 @@ async function register<Data extends object>(
   }
   app.addHook("onRequest", (request, reply, done) => {
     const { raw } = request;
-    if (attachedTo(raw, sessions) === undefined) {
-      const isSecure = () => request.protocol === "https";
-      attach(raw, new Served(sessions, raw, reply.raw, { isSecure, held: !isInjected(reply) }));
-    }
+    const isSecure = () => request.protocol === "https";
+    serve(raw, sessions, () => new Served(sessions, raw, reply.raw, { isSecure, held: !isInjected(reply) }));
     done();
   });
   app.addHook("onSend", (request, reply, payload, done) => {
-    const settled = isInjected(reply) ? servedBy(request, sessions)?.scope?.settle() : undefined;
+    const settled = isInjected(reply) ? servedBy(request.raw, sessions)?.scope?.settle() : undefined;
     if (settled === undefined) done(null, payload);
     else settled.then((outcome) => done(null, settledPayload(reply, payload, outcome)));
   });
@@ -65,14 +62,7 @@ async function register<Data extends object>(
 
 function session(this: FastifyRequest): Promise<Session> {
   // Always there: the onRequest hook runs for every request, answered by a route or not.
-  return attachedTo<DefaultData>(this.raw)!.session();
-}
-
-function servedBy<Data extends object>(
-  { raw }: FastifyRequest,
-  sessions: ScopeSource<Data>,
-): Served<Data> | undefined {
-  return attachedTo<Data>(raw, sessions) as Served<Data> | undefined;
+  return servedBy<DefaultData>(this.raw)!.session();
 }
 
 /** `inject` answers through light-my-request, which reports what was handed to it at once and sends nothing. */

@@ -9,11 +9,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { isSessionError, type SessionError } from "../core/errors.ts";
-import { attach, attachedTo } from "../sessions/attached.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
 import { isKeptByRefusal, reasonOf, refusalBody } from "./answer.ts";
 import { type AnyRequest, type AnyResponse, isHttp2 } from "./hold.ts";
-import { isEncrypted, type ScopeSource, Served } from "./served.ts";
+import { isEncrypted, type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 export interface WithSession<Data extends object = DefaultData> {
   /** Loads at most once per request; the only wait for reading. */
@@ -51,10 +50,8 @@ export function nodeSessions<Data extends object>(
 ): (req: AnyRequest, res: AnyResponse) => unknown {
   const isSecure = options.isSecure ?? isEncrypted;
   const handle = handler as (req: AnyRequest, res: AnyResponse) => unknown;
-  return function serve(req, res) {
-    if (attachedTo(req, sessions) === undefined) {
-      attach(req, new Served(sessions, req, res, { isSecure: () => isSecure(req) }));
-    }
+  return function sojournSessions(req, res) {
+    serve(req, sessions, () => new Served(sessions, req, res, { isSecure: () => isSecure(req) }));
     (req as AnyRequest & WithSession<Data>).session = session<Data>;
     try {
       const result = handle(req, res);
@@ -67,7 +64,7 @@ export function nodeSessions<Data extends object>(
 
 function session<Data extends object>(this: AnyRequest): Promise<Session<Data>> {
   // Always there: the function is put on a request together with what it finds.
-  return attachedTo<Data>(this)!.session();
+  return servedBy<Data>(this)!.session();
 }
 
 function failed(error: unknown, req: AnyRequest, res: AnyResponse): void {

@@ -3,6 +3,7 @@
  * replaced here, so these tests say what adapters do with a scope, whatever store is behind it.
  */
 import { SessionError } from "../core/errors.ts";
+import type { SessionHolder } from "../sessions/create-sessions.ts";
 import type { CommitOutcome, IncomingRequest, RequestScope } from "../sessions/scope.ts";
 import type { Session } from "../sessions/session.ts";
 import type { ScopeSource } from "./served.ts";
@@ -26,6 +27,8 @@ export interface ScriptedSessions extends ScopeSource<Record<string, unknown>> {
   finish(outcome: CommitOutcome): void;
   /** The next `session()` fails so. */
   failLoading(error: SessionError): void;
+  /** What `attach` was told. */
+  of(request: object): Promise<Session<Record<string, unknown>>>;
   reset(): void;
 }
 
@@ -35,6 +38,7 @@ export function scriptedSessions(): ScriptedSessions {
   let waiting: ((outcome: CommitOutcome) => void)[] = [];
   let watchers: (() => void)[] = [];
   let loadingError: SessionError | undefined;
+  const holders = new WeakMap<object, SessionHolder<Record<string, unknown>>>();
 
   return {
     get opened() {
@@ -54,6 +58,14 @@ export function scriptedSessions(): ScriptedSessions {
       watchers = [];
       outcome = undefined;
       loadingError = undefined;
+    },
+    attach(request, holder) {
+      holders.set(request, holder);
+    },
+    async of(request) {
+      const holder = holders.get(request);
+      if (holder) return holder.session();
+      throw new Error("not attached");
     },
     open(request) {
       const entry = { ...request, closed: 0 };

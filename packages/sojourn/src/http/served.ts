@@ -4,15 +4,13 @@
  */
 import type { TLSSocket } from "node:tls";
 import { systemClock } from "../core/clock.ts";
-import type { Attached } from "../sessions/attached.ts";
-import type { IncomingRequest, RequestScope } from "../sessions/scope.ts";
+import type { SessionHolder, Sessions } from "../sessions/create-sessions.ts";
+import type { RequestScope } from "../sessions/scope.ts";
 import type { Session } from "../sessions/session.ts";
 import { type AnyRequest, type AnyResponse, hold } from "./hold.ts";
 
 /** What an adapter needs of `Sessions`. */
-export interface ScopeSource<Data extends object> {
-  open(request: IncomingRequest): RequestScope<Data>;
-}
+export type ScopeSource<Data extends object> = Pick<Sessions<Data>, "open" | "attach">;
 
 export interface ServedOptions {
   /** Asked once, at the first `session()`. */
@@ -21,8 +19,8 @@ export interface ServedOptions {
   readonly held?: boolean;
 }
 
-/** One request and the sessions that serve it. */
-export class Served<Data extends object> implements Attached<Data> {
+/** One request as one `Sessions` serves it. */
+export class Served<Data extends object> implements SessionHolder<Data> {
   readonly source: ScopeSource<Data>;
   readonly #req: AnyRequest;
   readonly #res: AnyResponse;
@@ -60,6 +58,36 @@ export class Served<Data extends object> implements Attached<Data> {
     whenOver(this.#req, this.#res, () => scope.close());
     return scope;
   }
+}
+
+const SERVED = Symbol("sojourn.served");
+
+interface Marked {
+  [SERVED]?: Served<never>[];
+}
+
+/** Mounting twice is mounting once; `create` runs only for the first. */
+export function serve<Data extends object>(
+  request: object,
+  source: ScopeSource<Data>,
+  create: () => Served<Data>,
+): void {
+  if (servedBy(request, source) !== undefined) return;
+  const served = create();
+  const marked = request as Marked;
+  marked[SERVED] = [served as unknown as Served<never>, ...(marked[SERVED] ?? [])];
+  source.attach(request, served);
+}
+
+/** How `source` serves the request; without it, what was mounted last: a router's own sessions within that router. */
+export function servedBy<Data extends object>(
+  request: object,
+  source?: ScopeSource<Data>,
+): Served<Data> | undefined {
+  const all = (request as Marked)[SERVED];
+  const found =
+    source === undefined ? all?.[0] : all?.find((served) => served.source === (source as unknown));
+  return found as Served<Data> | undefined;
 }
 
 /** TLS as this process sees it. A proxy's word is taken only where the framework has been told to trust it. */
