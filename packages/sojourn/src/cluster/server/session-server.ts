@@ -170,11 +170,12 @@ export async function startSessionServer(options: SessionServerOptions = {}): Pr
   const close = async (graceMs: number): Promise<void> => {
     const stopped = listener.stop();
     for (const connection of connections) connection.leave();
-    const patience = clock.setTimer(() => {
+    const cut = () => {
       for (const connection of connections) connection.destroy();
-    }, graceMs);
+    };
+    const patience = graceMs > 0 ? clock.setTimer(cut, graceMs) : cut();
     await stopped;
-    patience.cancel();
+    patience?.cancel();
     watch.close();
     log.close();
     await store.close();
