@@ -106,9 +106,12 @@ export class RequestReader {
     let via = "";
     let forwardedFor = "";
     let named: Set<string> | null = null;
+    let bytes = 0;
     for (let i = 0; i < raw.length; i += 2) {
       const name = raw[i]!;
       const value = raw[i + 1]!;
+      // As it stood on the wire, with ": " and the line end.
+      bytes += name.length + value.length + 4;
       const lower = name.toLowerCase();
       if (lower === "cookie") {
         const kept = readCookieLine(value, cookieRoles);
@@ -136,6 +139,7 @@ export class RequestReader {
       }
     }
 
+    if (bytes > limits.headerBytesMax) return { status: 431, reason: "the header fields are too large" };
     // A second Host is the one framing error that Node's parser lets through: servers differ on which of them counts.
     if (hosts > 1) return { status: 400, reason: "more than one Host field" };
     let path = target;

@@ -35,7 +35,6 @@ export function dispatchNode(
     handler.onError(error);
   };
   outgoing.on("error", fail);
-  outgoing.on("continue", () => handler.onInformation(100, []));
   outgoing.on("information", ({ statusCode, rawHeaders }) => handler.onInformation(statusCode, rawHeaders));
   outgoing.on("upgrade", (_incoming, socket) => {
     socket.destroy();
