@@ -92,7 +92,7 @@ export class Lives {
     while (this.#sweptBucket < BUCKETS && visited < SWEEP_SLICE_SESSIONS) {
       const bucket = this.residents.bucket(this.#sweptBucket);
       visited += bucket.size;
-      for (const resident of bucket) if (goneAtMs(resident) <= nowMs) this.#expire(resident, nowMs);
+      for (const resident of bucket.values()) if (goneAtMs(resident) <= nowMs) this.#expire(resident, nowMs);
       this.tombstones.sweep(this.#sweptBucket, nowMs);
       this.#sweptBucket++;
     }

@@ -31,9 +31,8 @@ export class Residents {
     return this.#buckets[bucketOf(key)]?.get(key);
   }
 
-  bucket(index: number): Iterable<Resident> & { readonly size: number } {
-    const bucket = this.#buckets[index]!;
-    return { size: bucket.size, [Symbol.iterator]: () => bucket.values() };
+  bucket(index: number): ReadonlyMap<SessionKey, Resident> {
+    return this.#buckets[index]!;
   }
 
   *all(): Iterable<Resident> {
