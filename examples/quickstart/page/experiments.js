@@ -39,10 +39,10 @@ export class Experiments {
 
   /** Each writes an attribute of its own: all five are there afterwards, or updates were lost. */
   async #fiveAttributes() {
-    const names = Array.from({ length: PARALLEL }, (_, index) => `parallel:${index + 1}`);
+    const names = Array.from({ length: PARALLEL }, (_, index) => `burst:${index + 1}`);
     const mark = Date.now();
     // The first write of a visitor makes the session; five first writes would make five.
-    await this.#session.set("parallel:run", mark);
+    await this.#session.set("burst:run", mark);
     const answers = await Promise.all(names.map((name) => this.#session.set(name, mark)));
     await this.#session.refresh();
     const attributes = this.#session.view?.attributes ?? {};
@@ -51,7 +51,7 @@ export class Experiments {
 
   /** All add one to the same counter: it is five higher afterwards, or updates were lost. */
   async #oneCounter() {
-    const name = "parallel:count";
+    const name = "burst:count";
     await this.#session.set(name, 0);
     const answers = await Promise.all(Array.from({ length: PARALLEL }, () => this.#session.increment(name)));
     await this.#session.refresh();

@@ -3,7 +3,8 @@ import { badge, byId, h, setText } from "./dom.js";
 import { say } from "./words.js";
 
 const ROWS_MAX = 200;
-const VERSION_CHARACTERS = 6;
+/** The end of a version is what changes with every commit. */
+const VERSION_CHARACTERS = 8;
 
 export class Log {
   #rows = byId("log");
@@ -46,12 +47,7 @@ function rowOf({ at, method, path, server, status, tookMs, body, verdict, redire
     "tr",
     { class: verdict === undefined || verdict === "as told" ? undefined : `row-${verdict}` },
     h("td", { class: "time" }, timeOf(at)),
-    h(
-      "td",
-      { class: "request", title: `${method} ${where}` },
-      h("b", {}, method),
-      ` ${decodeURIComponent(where)}`,
-    ),
+    h("td", { class: "request", title: `${method} ${where}` }, h("b", {}, method), " ", ...pathOf(where)),
     h("td", {}, badge(server)),
     h(
       "td",
@@ -70,9 +66,17 @@ function flagOf(verdict, body) {
     : null;
 }
 
+/** Where there is little room, the part that all paths share is left out. */
+function pathOf(where) {
+  const [, start, end] = /^(\/session\/\w+)(\/.+)$/.exec(where) ?? [];
+  if (start === undefined) return [where];
+  return [h("span", { class: "path-start" }, h("span", {}, start)), decodeURIComponent(end)];
+}
+
 function timeOf(at) {
-  const pad = (number, digits) => String(number).padStart(digits, "0");
-  return `${pad(at.getHours(), 2)}:${pad(at.getMinutes(), 2)}:${pad(at.getSeconds(), 2)}.${pad(at.getMilliseconds(), 3)}`;
+  return [at.getHours(), at.getMinutes(), at.getSeconds()]
+    .map((part) => String(part).padStart(2, "0"))
+    .join(":");
 }
 
 function announce({ verdict, server }) {

@@ -70,15 +70,14 @@ export class Servers extends EventTarget {
       button: isRouter ? null : h("button", { type: "button" }),
     };
     const title = role === "shop" ? badge(name) : h("span", { class: "badge", words: `role.${role}` });
-    const caption = h("span", { class: "role" });
+    const caption = h("span", {});
     if (role === "shop") label(caption, `place.${this.strategy}`);
-    else setText(caption, isRouter ? location.host : name);
     cell.item = h(
       "li",
       { class: "server", "data-name": name, "data-role": role },
       h("div", { class: "server-head" }, title, h("span", { class: "lamp-word" }, cell.lamp, cell.word)),
-      h("p", { class: "server-place" }, caption, cell.place),
-      h("p", { class: "server-busy" }, cell.rate, cell.sessions),
+      h("p", { class: "server-line" }, cell.place),
+      h("p", { class: "server-line" }, cell.rate, cell.sessions, role === "shop" ? caption : null),
       cell.button,
     );
     cell.button?.addEventListener("click", () => this.#act(name, cell.button.dataset.verb));
@@ -87,12 +86,13 @@ export class Servers extends EventTarget {
     setAttribute(byId("servers"), "data-count", String(this.#cells.size));
   }
 
-  #update({ name, state, pid, port, requestsPerS, sessions }) {
+  #update({ name, role, state, pid, port, requestsPerS, sessions }) {
     const cell = this.#cells.get(name);
     lightLamp(cell.lamp, state);
     label(cell.word, state);
     setText(cell.place, `:${port} · pid ${pid ?? "–"}`);
-    label(cell.rate, "perSecond", { n: requestsPerS === null ? "–" : requestsPerS.toFixed(1) });
+    if (role === "router") setText(cell.rate, location.host);
+    else label(cell.rate, "perSecond", { n: requestsPerS === null ? "–" : requestsPerS.toFixed(1) });
     if (sessions === null) {
       delete cell.sessions.dataset.i18n;
       setText(cell.sessions, "");

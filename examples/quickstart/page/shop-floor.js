@@ -42,7 +42,7 @@ export class ShopFloor {
       const button = h(
         "button",
         { type: "button", class: "good" },
-        h("span", { class: "good-art" }, artOf(item, 64), count),
+        h("span", { class: "good-art" }, artOf(item, 80), count),
         name,
         h("span", { class: "good-price" }, formatPrice(item.price)),
       );

@@ -22,9 +22,6 @@ export interface ShopConfig {
   readonly origins: readonly string[];
 }
 
-/** Attribute names come from visitors here, so any name holds any value. */
-export type ShopData = Record<string, unknown>;
-
 export function shopConfig(args: readonly string[] = process.argv.slice(2)): ShopConfig {
   const words = [
     "name",
@@ -57,8 +54,8 @@ export function shopConfig(args: readonly string[] = process.argv.slice(2)): Sho
 }
 
 /** SameSite=Lax, the default, keeps forms of other sites from acting for a visitor; this shop needs nothing more. */
-export function shopSessions({ secret, member, domain }: ShopConfig): Sessions<ShopData> {
+export function shopSessions({ secret, member, domain }: ShopConfig): Sessions {
   const store = member === undefined ? memoryStore() : sessionServers({ members: [member], domain, secret });
   // Plain http on this machine: a secure cookie would never come back, not even with NODE_ENV=production.
-  return createSessions<ShopData>({ store, secret, cookie: { secure: false } });
+  return createSessions({ store, secret, cookie: { secure: false } });
 }

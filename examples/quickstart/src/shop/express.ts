@@ -52,49 +52,49 @@ app.use((_req, res, next) => {
 });
 
 app.get("/session", async (req, res) => {
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   res.json(viewOf(session, config.name));
 });
 
 app.put("/session/attributes/:name", async (req, res) => {
   const value = parseJson(req.body);
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   session.set(req.params.name, value);
   res.status(204).end();
 });
 
 app.delete("/session/attributes/:name", async (req, res) => {
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   session.delete(req.params.name);
   res.status(204).end();
 });
 
 app.post("/session/counters/:name", async (req, res) => {
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   res.json({ value: await session.update(req.params.name, plusOne) });
 });
 
 app.post("/login", async (req, res) => {
   const user = parseUser(req.body);
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   await session.renew({ principal: user });
   res.redirect(303, "/session");
 });
 
 app.post("/logout", async (req, res) => {
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   await session.destroy();
   res.status(204).end();
 });
 
 app.post("/logout-everywhere", async (req, res) => {
-  const session = await sessions.of(req);
+  const session = await req.session();
   await pause(req.query.delayMs);
   if (session.principal !== null) await sessions.endAll(session.principal);
   await session.destroy();

@@ -44,6 +44,11 @@ app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => d
 app.addHook("onRequest", async (_request, reply) => {
   reply.header("shop-server", config.name);
 });
+// Before the routes: a part registered earlier would keep Fastify's own.
+app.setErrorHandler((error, _request, reply) => {
+  const { status, headers, body } = problemOf(error);
+  return reply.code(status).headers(headers).send(body);
+});
 
 // Pages, health and control have no session: nothing is loaded unless a handler asks for it.
 app.get("/health", () => ({ server: config.name }));
@@ -60,49 +65,49 @@ await app.register(async (shop) => {
   });
 
   shop.get<Slow>("/session", async (request) => {
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     return viewOf(session, config.name);
   });
 
   shop.put<Named>("/session/attributes/:name", async (request, reply) => {
     const value = parseJson(request.body);
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     session.set(request.params.name, value);
     return reply.code(204).send();
   });
 
   shop.delete<Named>("/session/attributes/:name", async (request, reply) => {
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     session.delete(request.params.name);
     return reply.code(204).send();
   });
 
   shop.post<Named>("/session/counters/:name", async (request) => {
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     return { value: await session.update(request.params.name, plusOne) };
   });
 
   shop.post<Slow>("/login", async (request, reply) => {
     const user = parseUser(request.body);
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     await session.renew({ principal: user });
     return reply.redirect("/session", 303);
   });
 
   shop.post<Slow>("/logout", async (request, reply) => {
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     await session.destroy();
     return reply.code(204).send();
   });
 
   shop.post<Slow>("/logout-everywhere", async (request, reply) => {
-    const session = await sessions.of(request);
+    const session = await request.session();
     await pause(request.query.delayMs);
     if (session.principal !== null) await sessions.endAll(session.principal);
     await session.destroy();
@@ -114,10 +119,6 @@ app.setNotFoundHandler((request, reply) => {
   const file = pageFile(request.method, request.url, request.headers["if-none-match"]);
   if (file !== undefined) return reply.code(file.status).headers(file.headers).send(file.body);
   const { status, headers, body } = unmatched(request.method, request.url);
-  return reply.code(status).headers(headers).send(body);
-});
-app.setErrorHandler((error, _request, reply) => {
-  const { status, headers, body } = problemOf(error);
   return reply.code(status).headers(headers).send(body);
 });
 

@@ -1,6 +1,6 @@
 /** The shop on plain node:http: a table of routes, and nothing between them and the sessions. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { nodeSessions } from "sojourn/node";
+import { nodeSessions, type WithSession } from "sojourn/node";
 import { shopConfig, shopSessions } from "./config.ts";
 import { CONTROL_PREFIX, ControlProxy } from "./control.ts";
 import { pageFile } from "./page.ts";
@@ -19,7 +19,7 @@ import {
 import { stopOnSignal } from "./stop.ts";
 
 interface Call {
-  readonly req: IncomingMessage;
+  readonly req: IncomingMessage & WithSession;
   readonly res: ServerResponse;
   /** The decoded end of the path: an attribute's name. */
   readonly name: string;
@@ -33,49 +33,49 @@ const count = startReporting(config, sessions);
 
 const ROUTES: Readonly<Record<string, (call: Call) => Promise<void>>> = {
   "GET /session": async ({ req, res, delayMs }) => {
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     sendJson(res, 200, viewOf(session, config.name));
   },
 
   "PUT /session/attributes/:name": async ({ req, res, name, delayMs }) => {
     const value = parseJson(await readBody(req));
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     session.set(name, value);
     res.writeHead(204).end();
   },
 
   "DELETE /session/attributes/:name": async ({ req, res, name, delayMs }) => {
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     session.delete(name);
     res.writeHead(204).end();
   },
 
   "POST /session/counters/:name": async ({ req, res, name, delayMs }) => {
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     sendJson(res, 200, { value: await session.update(name, plusOne) });
   },
 
   "POST /login": async ({ req, res, delayMs }) => {
     const user = parseUser(await readBody(req));
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     await session.renew({ principal: user });
     res.writeHead(303, { location: "/session" }).end();
   },
 
   "POST /logout": async ({ req, res, delayMs }) => {
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     await session.destroy();
     res.writeHead(204).end();
   },
 
   "POST /logout-everywhere": async ({ req, res, delayMs }) => {
-    const session = await sessions.of(req);
+    const session = await req.session();
     await pause(delayMs);
     if (session.principal !== null) await sessions.endAll(session.principal);
     await session.destroy();
@@ -83,16 +83,19 @@ const ROUTES: Readonly<Record<string, (call: Call) => Promise<void>>> = {
   },
 };
 
-const serveSession = nodeSessions(sessions, async (req: IncomingMessage, res: ServerResponse) => {
-  const { pathname, searchParams } = new URL(req.url ?? "/", "http://shop");
-  const [, prefix = pathname, encoded = ""] = /^(\/session\/\w+\/)([^/]+)$/.exec(pathname) ?? [];
-  const method = req.method === "HEAD" ? "GET" : req.method;
-  const pattern = `${method} ${encoded === "" ? pathname : `${prefix}:name`}`;
-  if (!Object.hasOwn(ROUTES, pattern)) return sendProblem(res, unmatched(req.method ?? "", req.url ?? ""));
-  count();
-  res.setHeader("cache-control", "no-store");
-  await ROUTES[pattern]?.({ req, res, name: decode(encoded), delayMs: searchParams.get("delayMs") });
-});
+const serveSession = nodeSessions(
+  sessions,
+  async (req: IncomingMessage & WithSession, res: ServerResponse) => {
+    const { pathname, searchParams } = new URL(req.url ?? "/", "http://shop");
+    const [, prefix = pathname, encoded = ""] = /^(\/session\/\w+\/)([^/]+)$/.exec(pathname) ?? [];
+    const method = req.method === "HEAD" ? "GET" : req.method;
+    const pattern = `${method} ${encoded === "" ? pathname : `${prefix}:name`}`;
+    if (!Object.hasOwn(ROUTES, pattern)) return sendProblem(res, unmatched(req.method ?? "", req.url ?? ""));
+    count();
+    res.setHeader("cache-control", "no-store");
+    await ROUTES[pattern]?.({ req, res, name: decode(encoded), delayMs: searchParams.get("delayMs") });
+  },
+);
 
 const server = createServer(async (req, res) => {
   const { method = "", url = "" } = req;

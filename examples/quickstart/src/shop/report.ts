@@ -1,12 +1,12 @@
 /** Tells the launcher once a second how busy this shop is, when there is a launcher. */
 import type { Sessions } from "sojourn";
 import type { Report } from "../launch/child.ts";
-import type { ShopConfig, ShopData } from "./config.ts";
+import type { ShopConfig } from "./config.ts";
 
 const REPORT_MS = 1_000;
 
 /** @returns a function to call for every request that is about a session */
-export function startReporting({ member }: ShopConfig, sessions: Sessions<ShopData>): () => void {
+export function startReporting({ member }: ShopConfig, sessions: Sessions): () => void {
   let requests = 0;
   const report = async (): Promise<void> => {
     // Shared sessions are counted where they live.

@@ -4,7 +4,6 @@
  */
 import { setTimeout as wait } from "node:timers/promises";
 import { isSessionError, type Session } from "sojourn";
-import type { ShopData } from "./config.ts";
 
 /** A body may be somewhat larger than a session, so that the session layer gets to say what does not fit. */
 export const BODY_BYTES_MAX = 256 * 1024;
@@ -41,7 +40,7 @@ export interface SessionView {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
-export function viewOf(session: Session<ShopData>, server: string): SessionView {
+export function viewOf(session: Session, server: string): SessionView {
   const { isNew, version, principal } = session;
   // fromEntries defines: an attribute called "__proto__" is one like any other.
   const attributes = Object.fromEntries(session.keys().map((name) => [name, session.get(name)]));
