@@ -34,9 +34,10 @@ interface Seen {
   bytes: Uint8Array | undefined;
   /** The value is an object, and the handler may hold a reference. */
   readonly isShared: boolean;
-  /** What the store holds as far as this request knows, and the commit that wrote it. */
+  /** What it is compared with: the bytes this request has read or stored. */
   origin: Uint8Array | undefined;
-  originVersion: Version | null;
+  /** The newest state that is known to be stored; after a renewal it may be newer than what this request has read. */
+  known: StoredAttribute | null;
 }
 
 const NONE: StoredAttributes = new Map();
@@ -102,11 +103,16 @@ export class Attributes {
     return seen.isShared ? this.#codec.encode(seen.value, name) : seen.bytes;
   }
 
-  /** What the store is known to hold. */
-  origin(name: string): StoredAttribute | null {
+  /** True when the store does not have what this request has. */
+  isChanged(name: string): boolean {
     const seen = this.#seen.get(name);
-    if (!seen) return this.#stored.get(name) ?? null;
-    return seen.origin && seen.originVersion ? { value: seen.origin, version: seen.originVersion } : null;
+    return seen !== undefined && !sameBytes(this.current(name), seen.origin);
+  }
+
+  /** The newest state that is known to be stored. */
+  known(name: string): StoredAttribute | null {
+    const seen = this.#seen.get(name);
+    return seen ? seen.known : (this.#stored.get(name) ?? null);
   }
 
   /**
@@ -133,22 +139,25 @@ export class Attributes {
     for (const name of deleted) this.#originIs(name, undefined, null);
   }
 
-  /** `update` stored this, whatever this request had before. */
-  adopt(name: string, value: unknown, bytes: Uint8Array | undefined, version: Version | null): void {
+  /**
+   * `update` stored this, whatever this request had before.
+   *
+   * @param stored  what the store has now: perhaps more, when other updates were stored with it
+   */
+  adopt(name: string, value: unknown, bytes: Uint8Array | undefined, stored: StoredAttribute | null): void {
     this.#see(name, value, bytes);
-    this.#originIs(name, bytes, version);
+    const seen = this.#seen.get(name)!;
+    seen.origin = bytes;
+    seen.known = stored;
   }
 
   /**
-   * The session lives under a new id with these attributes, all written by one commit. What this request has seen stays
-   * as it is; where the store's final state differs from that, the old version stays too, so `update` finds the conflict.
+   * The session lives under a new id with these attributes. What this request has read stays as it is, and is not taken
+   * for a change where others have stored something newer.
    */
   moved(finalState: StoredAttributes): void {
     this.#stored = finalState;
-    for (const [name, seen] of this.#seen) {
-      const stored = finalState.get(name);
-      if (stored && sameBytes(stored.value, seen.origin)) seen.originVersion = stored.version;
-    }
+    for (const [name, seen] of this.#seen) seen.known = finalState.get(name) ?? null;
   }
 
   clear(): void {
@@ -215,7 +224,7 @@ export class Attributes {
       bytes,
       isShared,
       origin: before ? before.origin : stored?.value,
-      originVersion: before ? before.originVersion : (stored?.version ?? null),
+      known: before ? before.known : (stored ?? null),
     });
   }
 
@@ -223,7 +232,7 @@ export class Attributes {
     const seen = this.#seen.get(name);
     if (!seen) return;
     seen.origin = bytes;
-    seen.originVersion = bytes === undefined ? null : version;
+    seen.known = bytes && version ? { value: bytes, version } : null;
   }
 
   #countBytes(): number {

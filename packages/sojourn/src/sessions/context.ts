@@ -4,7 +4,7 @@ import { IdCookie } from "./id-cookie.ts";
 import { Loads } from "./loads.ts";
 import type { Policy } from "./options.ts";
 import { Touches } from "./touches.ts";
-import { UpdateLanes } from "./update-lanes.ts";
+import { Updates } from "./updates.ts";
 
 export interface Context {
   readonly policy: Policy;
@@ -12,17 +12,18 @@ export interface Context {
   readonly cookie: IdCookie;
   readonly loads: Loads;
   readonly touches: Touches;
-  readonly lanes: UpdateLanes;
+  readonly updates: Updates;
 }
 
 export function newContext(policy: Policy): Context {
   const stats = newStats();
+  const touches = new Touches(policy, stats, policy.diagnostics);
   return {
     policy,
     stats,
     cookie: new IdCookie(policy, stats),
     loads: new Loads(policy.store, policy.clock, stats),
-    touches: new Touches(policy, stats, policy.diagnostics),
-    lanes: new UpdateLanes(),
+    touches,
+    updates: new Updates({ policy, stats, touches }),
   };
 }

@@ -23,7 +23,7 @@ export interface House {
 
 export function house(options: SessionsOptions = {}): House {
   const clock = (options.clock as FakeClock | undefined) ?? new FakeClock();
-  const store = memoryStore({ clock });
+  const store = memoryStore({ clock, sweepIntervalMs: 3_600_000 });
   const diagnostics: Diagnostic[] = [];
   const another = (more: SessionsOptions = {}) =>
     createSessions<Data>({

@@ -20,7 +20,7 @@ import { storeFault } from "./budget.ts";
 import { requirePrincipal } from "./options.ts";
 import type { CommitOutcome } from "./scope.ts";
 import type { Session } from "./session.ts";
-import { updateAttribute } from "./update.ts";
+import type { Update } from "./updates.ts";
 import type { Created, Visit } from "./visit.ts";
 
 /** What is known of the session in the store. */
@@ -110,13 +110,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
       this.#requireAlive("update an attribute");
       const known = this.#known;
       if (!known) return this.#beginWith(name, change);
-      const result = await updateAttribute(this.#visit, known.key, this.#attributes, {
-        name,
-        change: change as (current: unknown) => unknown,
-        delta: this.#activity(),
-      });
-      this.#applied(result.version, result.expiresAtMs);
-      return result.value as Data[K] | undefined;
+      return this.#update(known.key, name, change);
     });
   }
 
@@ -366,6 +360,36 @@ export class LiveSession<Data extends object> implements Session<Data> {
     }
     this.#attributes.set(name, value);
     await this.#create(this.#attributes.changes());
+    return value;
+  }
+
+  async #update<K extends keyof Data & string>(
+    key: SessionKey,
+    name: K,
+    change: (current: Data[K] | undefined) => Data[K] | undefined,
+  ): Promise<Data[K] | undefined> {
+    const { policy, updates } = this.#visit.context;
+    // Set by this request and not stored yet: whatever others store meanwhile, this is what the change begins with.
+    const isPending = this.#attributes.isChanged(name);
+    const local = this.#attributes.current(name);
+    let value: Data[K] | undefined;
+    let bytes: Uint8Array | undefined;
+    const update: Update = {
+      name,
+      known: this.#attributes.known(name),
+      change: (stored) => {
+        const current = isPending ? local : stored;
+        // Decoded for each attempt: a change that alters its argument must not see its own traces.
+        value = change(current && (policy.codec.decode(current) as Data[K]));
+        bytes = value === undefined ? undefined : this.#attributes.encode(name, value);
+        if (bytes) this.#attributes.requireRoom(name, bytes);
+        return bytes;
+      },
+      delta: this.#activity(),
+    };
+    const result = await updates.update(key, update, this.#visit.budget);
+    this.#attributes.adopt(name, value, bytes, result.stored);
+    this.#applied(result.version, result.expiresAtMs);
     return value;
   }
 

@@ -45,7 +45,11 @@ export class Loads {
    * @param timeoutMs  how long the caller waits. It must do so itself: a store may ignore its timeout.
    */
   load(key: SessionKey, timeoutMs: number): Promise<SessionRecord | null> {
-    const lane = this.#lanes.get(key);
+    let lane = this.#lanes.get(key);
+    if (lane && lane.overdueAtMs <= this.#clock.monotonicMs()) {
+      this.#over(key, lane);
+      lane = this.#lanes.get(key);
+    }
     if (!lane) return this.#begin(key, timeoutMs);
     lane.queued ??= this.#queue(key, lane);
     lane.queued.wantedUntilMs = Math.max(lane.queued.wantedUntilMs, this.#clock.monotonicMs() + timeoutMs);

@@ -2,13 +2,12 @@
  * The store calls of one request: each with its share of the request's budget, its operation id and its retries. Turns
  * the contract's answers into what a session understands: done, or a `SessionError`.
  */
-import { delay } from "../core/clock.ts";
 import { storedDeadlineMs, UNCONFIRMED_MS } from "../core/deadline.ts";
 import { SessionError } from "../core/errors.ts";
 import { newOperationId, newSessionId, type SessionId, type SessionKey, sessionKeyOf } from "../core/ids.ts";
 import type { NewSession, SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
-import type { ApplyResult } from "../store/store.ts";
+import { type Answered, applyDelta, sessionEnded } from "./apply.ts";
 import { StoreBudget } from "./budget.ts";
 import type { Context } from "./context.ts";
 import type { PresentedId } from "./id-cookie.ts";
@@ -16,9 +15,6 @@ import type { IncomingRequest } from "./scope.ts";
 
 /** Drawing 256 bits twice is impossible; a store may have its own reasons to refuse a key. */
 const ID_TRIES_MAX = 5;
-/** An authority that lacks a write the browser was told of gets this long to catch up. */
-const BEHIND_WAIT_MS = 250;
-const BEHIND_PAUSE_MS = 10;
 
 export interface Created {
   readonly id: SessionId;
@@ -95,7 +91,7 @@ export class Visit {
       const result = await this.budget.wait("renew a session id", (timeoutMs) =>
         store.supersede(key, { successor, timeoutMs, operationId: newOperationId(clock) }),
       );
-      if (result.status === "gone") throw this.ended("renew a session id");
+      if (result.status === "gone") throw sessionEnded(this.context.stats, "renew a session id");
       const { final } = result;
       const owner = principal === undefined ? final.principal : principal;
       // Keeping the owner is no login: this session outlived every `endAll` up to the moment it was superseded.
@@ -122,7 +118,7 @@ export class Visit {
       store.create(session, { timeoutMs, operationId: newOperationId(clock) }),
     );
     if (result.status === "created") return result.version;
-    if (result.status === "gone") throw this.ended("create a session");
+    if (result.status === "gone") throw sessionEnded(this.context.stats, "create a session");
     if (tries < ID_TRIES_MAX) return null;
     throw new SessionError(
       "STORE_UNAVAILABLE",
@@ -130,39 +126,9 @@ export class Visit {
     );
   }
 
-  /**
-   * Merges a change, waiting for an authority that is behind.
-   *
-   * @throws {SessionError} SESSION_ENDED, STORE_BEHIND
-   */
-  async apply(
-    key: SessionKey,
-    delta: SessionDelta,
-  ): Promise<Extract<ApplyResult, { status: "applied" | "conflict" }>> {
-    const { clock, store } = this.context.policy;
-    const behindUntilMs = clock.monotonicMs() + BEHIND_WAIT_MS;
-    for (;;) {
-      // A fresh operation id each time: the old one would be answered with the old answer.
-      const operationId = newOperationId(clock);
-      const result = await this.budget.wait("change a session", (timeoutMs) =>
-        store.apply(key, delta, { timeoutMs, operationId }),
-      );
-      if (result.status === "gone") throw this.ended("change a session");
-      if (result.status !== "behind") {
-        if (result.status === "applied") {
-          this.context.stats.commits++;
-          this.context.touches.moved(key, result.expiresAtMs);
-        }
-        return result;
-      }
-      if (clock.monotonicMs() + BEHIND_PAUSE_MS > behindUntilMs) {
-        throw new SessionError(
-          "STORE_BEHIND",
-          `Cannot change a session: store "${store.name}" has not seen this browser's newest write`,
-        );
-      }
-      await this.pause(BEHIND_PAUSE_MS);
-    }
+  /** @throws {SessionError} SESSION_ENDED, STORE_BEHIND */
+  apply(key: SessionKey, delta: SessionDelta): Promise<Answered> {
+    return applyDelta(this.context, this.budget, key, delta);
   }
 
   /** @returns false when the session is gone; the deadline it moved to otherwise */
@@ -185,15 +151,5 @@ export class Visit {
     );
     if (hasEnded) this.context.stats.destroyed++;
     return hasEnded;
-  }
-
-  /** Waiting for the store's sake, so it is paid from the budget. */
-  pause(pauseMs: number): Promise<void> {
-    return this.budget.wait("wait for the store", () => delay(this.context.policy.clock, pauseMs));
-  }
-
-  ended(action: string): SessionError {
-    this.context.stats.gone++;
-    return new SessionError("SESSION_ENDED", `Cannot ${action}: it was ended, renewed or has expired`);
   }
 }
