@@ -33,7 +33,7 @@ class Encoding {
   readonly #steps: Step[] = [];
   readonly #containers: object[] = [];
   #depth = 0;
-  /** At least this many characters so far. Checked on the way: shared branches may multiply without bound. */
+  /** The text will have at least so many characters. Checked on the way: shared branches may multiply without bound. */
   #chars = 0;
 
   constructor(attribute: string) {
@@ -106,8 +106,8 @@ class Encoding {
       this.#steps[depth] = key;
       this.#depth = depth + 1;
       this.#count(key.length);
-      const name = quoted(key.charCodeAt(0) === 0x24 ? `$${key}` : key);
-      text += `${text.length > 1 ? "," : ""}${name}:${this.text((value as Record<string, unknown>)[key], depth + 1)}`;
+      const item = this.text((value as Record<string, unknown>)[key], depth + 1);
+      text += text === "{" ? quotedKey(key) + item : `,${quotedKey(key)}${item}`;
     }
     this.#depth = depth;
     this.#refuseSymbols(value);
@@ -122,6 +122,7 @@ class Encoding {
       this.#depth = depth + 1;
       const item = value[index];
       if (item === undefined && !Object.hasOwn(value, index)) throw this.unsupported("is a hole in an array");
+      if (index > 0) this.#count(1);
       text += `${index > 0 ? "," : ""}${this.text(item, depth + 1)}`;
     }
     this.#depth = depth;
@@ -184,6 +185,7 @@ class Encoding {
 
   #enter(container: object, depth: number): void {
     this.#containers[depth] = container;
+    this.#count(1);
     if (depth < VALUE_DEPTH_MAX) return;
     // A cycle always ends up here, so nothing needs to look for one on the way.
     const begin = this.#containers.findIndex((each, at) => this.#containers.indexOf(each, at + 1) > at);
@@ -218,14 +220,34 @@ class Encoding {
 
 const BIGINT_LIMIT = 10n ** BigInt(BIGINT_DIGITS_MAX);
 
-/** Quotes, backslashes and controls are escaped by JSON; lone surrogates, too, so that they survive UTF-8. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: controls are what it looks for
-const ESCAPED = /["\\\u0000-\u001f\ud800-\udfff]/;
-/** Up to here asking is cheaper than the call. */
-const SHORT_CHARS = 64;
+/** Up to here looking at each character is cheaper than the call. */
+const SHORT_CHARS = 32;
 
+/** Quotes, backslashes and controls are escaped by JSON; lone surrogates, too, so that they survive UTF-8. */
 function quoted(text: string): string {
-  return text.length <= SHORT_CHARS && !ESCAPED.test(text) ? `"${text}"` : JSON.stringify(text);
+  if (text.length > SHORT_CHARS) return JSON.stringify(text);
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < 0x20 || code === 0x22 || code === 0x5c || (code >= 0xd800 && code < 0xe000)) {
+      return JSON.stringify(text);
+    }
+  }
+  return `"${text}"`;
+}
+
+const QUOTED_KEYS_MAX = 1024;
+const quotedKeys = new Map<string, string>();
+
+/** With its colon. Programs use few keys and use them often; keys made of data only pass through. */
+function quotedKey(key: string): string {
+  const known = quotedKeys.get(key);
+  if (known !== undefined) return known;
+  const text = `${quoted(key.charCodeAt(0) === 0x24 ? `$${key}` : key)}:`;
+  if (key.length <= SHORT_CHARS) {
+    if (quotedKeys.size === QUOTED_KEYS_MAX) quotedKeys.clear();
+    quotedKeys.set(key, text);
+  }
+  return text;
 }
 
 /** False for a look-alike such as Object.create(Map.prototype). */

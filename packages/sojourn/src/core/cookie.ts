@@ -142,6 +142,11 @@ export class IdVerifier {
     return this.#verifyAnew(value);
   }
 
+  /** At most `cacheEntriesMax`. */
+  get rememberedCount(): number {
+    return this.#young.size + this.#old.size;
+  }
+
   /** The keys accepted from now on. Forgets everything: what a key that left has signed must not outlive it. */
   setKeys(keys: readonly Buffer[]): void {
     if (keys.length === 0)

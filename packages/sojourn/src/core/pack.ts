@@ -31,8 +31,8 @@ import {
   zigzag,
 } from "./pack-bytes.ts";
 import type { Attribute, SessionRecord } from "./record.ts";
-import type { Stamp } from "./stamp.ts";
-import type { Epoch, Version } from "./version.ts";
+import { compareStamps, type Stamp } from "./stamp.ts";
+import { type Epoch, sameVersion, type Version } from "./version.ts";
 
 /** What is kept beside the bytes. */
 export type RecordTimes = Pick<
@@ -151,6 +151,19 @@ interface PackedCommit {
   readonly stamp: Stamp;
 }
 
+interface CommitRow extends PackedCommit {
+  readonly index: number;
+  readonly next: CommitRow | undefined;
+}
+
+/** Attributes of one commit usually share the objects, too. */
+function sameCommit(row: CommitRow, version: Version, stamp: Stamp): boolean {
+  return (
+    (row.version === version || sameVersion(row.version, version)) &&
+    (row.stamp === stamp || compareStamps(row.stamp, stamp) === 0)
+  );
+}
+
 /** What attributes share, numbered, with the sizes all of it will take. */
 class Tables {
   readonly epochs = new Map<Epoch, number>();
@@ -168,9 +181,8 @@ class Tables {
   readonly #members = new Map<string, number>();
   readonly #basePhysicalMs: number;
   #commitCount = 0;
-  /** Commits seen, by the identity of their version: attributes of one commit usually share the object. */
-  readonly #bySharing = new Map<Version, { readonly stamp: Stamp; readonly index: number }>();
-  readonly #byContent = new Map<string, number>();
+  /** Rows by counter, the rare second one of a counter behind the first: epochs count on their own. */
+  readonly #rows = new Map<number, CommitRow>();
 
   constructor(record: SessionRecord) {
     this.#basePhysicalMs = record.stamp.physicalMs;
@@ -191,24 +203,20 @@ class Tables {
   }
 
   #commit({ version, stamp }: PackedCommit): number {
-    const shared = this.#bySharing.get(version);
-    if (shared?.stamp === stamp) return shared.index;
-    const { physicalMs, logical, member } = stamp;
-    const content = `${version.epoch} ${version.counter} ${physicalMs} ${logical} ${member}`;
-    let index = this.#byContent.get(content);
-    if (index === undefined) {
-      index = this.#commitCount++;
-      this.#byContent.set(content, index);
-      whole(physicalMs, "physicalMs");
-      this.commits.push(
-        this.#epoch(version.epoch),
-        whole(version.counter, "counter"),
-        index === 0 ? physicalMs : whole(zigzag(physicalMs - this.#basePhysicalMs), "physicalMs"),
-        whole(logical, "logical"),
-        this.#member(member),
-      );
+    const first = this.#rows.get(version.counter);
+    for (let row = first; row; row = row.next) {
+      if (sameCommit(row, version, stamp)) return row.index;
     }
-    this.#bySharing.set(version, { stamp, index });
+    const index = this.#commitCount++;
+    this.#rows.set(version.counter, { version, stamp, index, next: first });
+    const sincePhysicalMs = whole(stamp.physicalMs, "physicalMs") - this.#basePhysicalMs;
+    this.commits.push(
+      this.#epoch(version.epoch),
+      whole(version.counter, "counter"),
+      index === 0 ? stamp.physicalMs : whole(zigzag(sincePhysicalMs), "physicalMs"),
+      whole(stamp.logical, "logical"),
+      this.#member(stamp.member),
+    );
     return index;
   }
 
