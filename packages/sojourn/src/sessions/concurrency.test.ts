@@ -20,7 +20,11 @@ function domain(servers: number) {
     gated.after = pause;
     return createSessions<Data>({ store: gated, secret: SECRET, storeBudgetMs: 5_000 });
   });
-  return { store, servers: all };
+  const close = async () => {
+    await Promise.all(all.map((server) => server.close()));
+    await store.close();
+  };
+  return { store, servers: all, close };
 }
 
 async function begun(sessions: Sessions<Data>): Promise<Jar> {
@@ -30,7 +34,7 @@ async function begun(sessions: Sessions<Data>): Promise<Jar> {
 }
 
 test("20 parallel writers of different attributes on 3 servers: 20 survive", async () => {
-  const { servers, store } = domain(3);
+  const { servers, close } = domain(3);
   const browser = await begun(servers[0]!);
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, n) =>
@@ -41,13 +45,13 @@ test("20 parallel writers of different attributes on 3 servers: 20 survive", asy
   await browser.request(servers[1]!, (session) => {
     for (let n = 0; n < 20; n++) expect(session.get(`key${n}`)).toBe(n);
   });
-  await store.close();
+  await close();
 });
 
 test.each([1, 3])(
   "50 parallel updates of one counter through %i servers are exact, and none gives up",
   async (count) => {
-    const { servers, store } = domain(count);
+    const { servers, close } = domain(count);
     const browser = await begun(servers[0]!);
     const values = await Promise.all(
       Array.from({ length: 50 }, async (_, n) => {
@@ -63,12 +67,12 @@ test.each([1, 3])(
     // Within one process nobody races; across processes a race costs one more round trip.
     const conflicts = servers.reduce((sum, server) => sum + server.stats().conflicts, 0);
     if (count === 1) expect(conflicts).toBe(0);
-    await store.close();
+    await close();
   },
 );
 
 test("an update begins with what this request has set, and keeps its other changes pending", async () => {
-  const { servers, store } = domain(2);
+  const { servers, close } = domain(2);
   const browser = await begun(servers[0]!);
   const { cookie } = browser;
   await browser.request(servers[0]!, async (session) => {
@@ -82,11 +86,11 @@ test("an update begins with what this request has set, and keeps its other chang
     });
   });
   await browser.request(servers[1]!, (session) => expect(session.get("other")).toBe("pending"));
-  await store.close();
+  await close();
 });
 
 test("update runs its change again with the newer value, never sees its own traces, and deletes with undefined", async () => {
-  const { servers, store } = domain(2);
+  const { servers, close } = domain(2);
   const browser = await begun(servers[0]!);
   const { cookie } = browser;
   await browser.request(servers[0]!, (session) => session.set("list", ["a"]));
@@ -111,11 +115,11 @@ test("update runs its change again with the newer value, never sees its own trac
     expect(session.has("list")).toBe(false);
   });
   await browser.request(servers[0]!, (session) => expect(session.keys()).toEqual(["begun"]));
-  await store.close();
+  await close();
 });
 
 test("an update that changes nothing still proves that nothing else did", async () => {
-  const { servers, store } = domain(2);
+  const { servers, close } = domain(2);
   const browser = await begun(servers[0]!);
   const { cookie } = browser;
   await browser.request(servers[0]!, async (session) => {
@@ -126,11 +130,11 @@ test("an update that changes nothing still proves that nothing else did", async 
     );
     expect(left).toBe(2);
   });
-  await store.close();
+  await close();
 });
 
 test("an update that loses every race gives up with UPDATE_CONFLICT and has stored nothing", async () => {
-  const { servers, store } = domain(2);
+  const { servers, store, close } = domain(2);
   const browser = await begun(servers[0]!);
   const { cookie } = browser;
   let rival = 0;
@@ -147,12 +151,13 @@ test("an update that loses every race gives up with UPDATE_CONFLICT and has stor
     });
   });
   expect(unlucky.stats().conflicts).toBe(10);
+  await unlucky.close();
   await browser.request(servers[0]!, (session) => expect(session.get("n")).toBe(10));
-  await store.close();
+  await close();
 });
 
 test("update of a visitor without a session begins one, with what was set before", async () => {
-  const { servers, store } = domain(1);
+  const { servers, store, close } = domain(1);
   const browser = new Jar();
   const answer = await browser.request(servers[0]!, async (session) => {
     session.set("cart", ["book"]);
@@ -166,7 +171,7 @@ test("update of a visitor without a session begins one, with what was set before
     expect(session.id).toBeNull();
   });
   expect(await store.count()).toBe(1);
-  await store.close();
+  await close();
 });
 
 type Step =
