@@ -2,18 +2,19 @@
 import type { SessionKey } from "../core/ids.ts";
 import type { NewSession, SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Epoch } from "../core/version.ts";
-import type {
-  ApplyOptions,
-  ApplyResult,
-  CreateResult,
-  ListOptions,
-  ReadOptions,
-  SessionPage,
-  SupersedeOptions,
-  SupersedeResult,
-  Watch,
-  WatchListener,
-  WriteOptions,
+import {
+  type ApplyOptions,
+  type ApplyResult,
+  type CreateResult,
+  type ListOptions,
+  RENEWAL_GRACE_MS,
+  type ReadOptions,
+  type SessionPage,
+  type SupersedeOptions,
+  type SupersedeResult,
+  type Watch,
+  type WatchListener,
+  type WriteOptions,
 } from "../store/store.ts";
 import type { Mistake } from "./mistakes.ts";
 import { PlainStore, type PlainStoreOptions } from "./plain-store.ts";
@@ -47,24 +48,24 @@ export class WrongStore extends PlainStore {
       const trimmed = { ...session.principal, principal: principal?.trim() ?? null };
       return super.create({ ...session, principal: trimmed }, options);
     }
-    if (this.#wrong("at most 512 attributes are kept")) {
-      return super.create(
-        { ...session, attributes: new Map([...session.attributes].slice(0, 512)) },
-        options,
-      );
-    }
-    return super.create(session, options);
+    return super.create({ ...session, attributes: this.#spoilt(session.attributes) }, options);
   }
 
   override async apply(key: SessionKey, delta: SessionDelta, options?: ApplyOptions): Promise<ApplyResult> {
     const { principal, expiresAtMs, ...rest } = delta;
     const kept = {
       ...rest,
+      ...(delta.set ? { set: this.#spoilt(delta.set) } : {}),
       ...(principal && !this.#wrong("apply leaves the principal") ? { principal } : {}),
       ...(expiresAtMs !== undefined && !this.#wrong("apply leaves the deadline") ? { expiresAtMs } : {}),
     };
     this.#applies++;
-    return this.#during("apply", () => super.apply(key, kept, options));
+    const result = await this.#during("apply", () => super.apply(key, kept, options));
+    if (result.status === "gone" && this.#wrong("apply creates")) {
+      const [expiresAtMs, absoluteExpiresAtMs] = [8e12, 8e12];
+      await super.create({ key, attributes: kept.set ?? new Map(), expiresAtMs, absoluteExpiresAtMs });
+    }
+    return result;
   }
 
   override async touch(key: SessionKey, expiresAtMs: number, options?: WriteOptions): Promise<boolean> {
@@ -76,7 +77,9 @@ export class WrongStore extends PlainStore {
   }
 
   override async supersede(key: SessionKey, options: SupersedeOptions): Promise<SupersedeResult> {
-    const result = await this.#during("supersede", () => super.supersede(key, options));
+    const graceMs = options.graceMs || RENEWAL_GRACE_MS;
+    const given = this.#wrong("grace 0 is the default") ? { ...options, graceMs } : options;
+    const result = await this.#during("supersede", () => super.supersede(key, given));
     if (result.status === "gone" && this.#wrong("supersede creates")) {
       return { status: "superseded", final: nothing(key) };
     }
@@ -86,7 +89,7 @@ export class WrongStore extends PlainStore {
   override async destroy(key: SessionKey, options?: WriteOptions): Promise<boolean> {
     const superseded = (await super.read(key))?.state === "superseded";
     if (superseded && this.#wrong("superseded ids cannot be destroyed")) return false;
-    return super.destroy(key, options);
+    return (await super.destroy(key, options)) || this.#wrong("destroy always says true");
   }
 
   override async endAll(
@@ -115,15 +118,39 @@ export class WrongStore extends PlainStore {
       (this.#under === "touch" && this.#wrong("watch forgets touch")) ||
       (this.#under === "supersede" && this.#wrong("watch forgets supersede")) ||
       (this.#under === "apply" && this.#applies % 2 === 0 && this.#wrong("watch tells one in two applies"));
-    return super.watch({
+    const watch = await super.watch({
       invalidated(keys) {
         if (!forgets()) listener.invalidated(keys);
       },
     });
+    return this.#wrong("a closed watch is still told") ? { ...watch, close: () => undefined } : watch;
+  }
+
+  override async close(): Promise<void> {
+    if (this.#wrong("works after close")) return;
+    if (this.#wrong("close hangs")) await new Promise(() => undefined);
+    await super.close();
   }
 
   #wrong(mistake: Mistake): boolean {
     return this.#mistake === mistake;
+  }
+
+  #spoilt(attributes: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {
+    let entries = [...attributes];
+    if (this.#wrong("at most 512 attributes are kept")) entries = entries.slice(0, 512);
+    if (this.#wrong("names pass through an object")) {
+      // `object["__proto__"] = value` sets no property.
+      entries = entries.filter(([name]) => name !== "__proto__");
+    }
+    return new Map(
+      entries.map(([name, value]) => {
+        const text = Buffer.from(value).toString();
+        if (this.#wrong("names are normalised")) return [name.normalize("NFC"), value];
+        if (this.#wrong("long values are cut")) return [name, value.subarray(0, 65_536)];
+        return [name, this.#wrong("values pass through text") ? Buffer.from(text) : value];
+      }),
+    );
   }
 
   /** A plain store changes and tells before its call returns. */
