@@ -17,6 +17,7 @@ function view(servers: readonly ServerView[], changes: Partial<RouterView> = {})
     balance: "least-loaded",
     turn: 0,
     relief: RELIEF,
+    reliefWindow: 0,
     moveOf: () => undefined,
     ...changes,
   };
@@ -219,43 +220,64 @@ const HOT = [
 ];
 const sticky = request({ cookie: cookieOf("hot"), sessionHash: 7 });
 
-test("a hot server gives up its share of sticky requests to the coolest, and says which session moved", () => {
-  expect(decide(view(HOT), sticky, () => 0.0999)).toEqual({
+const ALL = { ...RELIEF, share: 1 };
+
+test("a hot server gives up sessions to the coolest, and says which session moved", () => {
+  expect(decide(view(HOT, { relief: ALL }), sticky, never)).toEqual({
     serverId: "cooler",
     why: "rehomed",
     setCookie: true,
     moved: { keyHash: 7, from: "hot", to: "cooler" },
   });
-  expect(decide(view(HOT), sticky, () => 0.1)).toMatchObject({ serverId: "hot", why: "hit", moved: null });
 });
 
-test("over many requests the share given up is a tenth", () => {
-  let state = 12_345;
-  const random = () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    return state / 4_294_967_296;
-  };
-  let moved = 0;
-  for (let i = 0; i < 20_000; i++) if (decide(view(HOT), sticky, random)!.why === "rehomed") moved++;
-  expect(moved / 20_000).toBeGreaterThan(0.09);
-  expect(moved / 20_000).toBeLessThan(0.11);
+/** Sessions of the hot server that would move in this window. */
+function moving(reliefWindow: number, count: number): Set<number> {
+  const keys = Array.from({ length: count }, (_, i) => hash32(`session ${i}`));
+  return new Set(
+    keys.filter((key) => {
+      const asked = request({ cookie: cookieOf("hot"), sessionHash: key });
+      return decide(view(HOT, { reliefWindow }), asked, never)!.why === "rehomed";
+    }),
+  );
+}
+
+test("in one window a tenth of the sessions moves, in the next another tenth", () => {
+  const first = moving(1, 10_000);
+  const second = moving(2, 10_000);
+  for (const { size } of [first, second]) {
+    expect(size).toBeGreaterThan(880);
+    expect(size).toBeLessThan(1_120);
+  }
+  // Independent draws share a hundredth of all.
+  expect([...first].filter((key) => second.has(key)).length).toBeLessThan(150);
+});
+
+test("a session that asks more often is no more likely to move", () => {
+  const asked = (session: number) => request({ cookie: cookieOf("hot"), sessionHash: session });
+  for (let session = 0; session < 50; session++) {
+    const answers = [never, always, () => 0.5].map(
+      (random) => decide(view(HOT), asked(session), random)!.why,
+    );
+    expect(new Set(answers).size).toBe(1);
+  }
 });
 
 test("nothing moves at or below 1.25 × the mean, and never when relief is off", () => {
   // Mean 40; 50 is exactly 1.25 times that.
   const fair = [server("hot", { requestsPerS: 50 }), server("b", { requestsPerS: 30 })];
-  expect(decide(view(fair), sticky, always)!.why).toBe("hit");
-  expect(decide(view(HOT, { relief: null }), sticky, always)!.why).toBe("hit");
+  expect(decide(view(fair, { relief: ALL }), sticky, never)!.why).toBe("hit");
+  expect(decide(view(HOT, { relief: null }), sticky, never)!.why).toBe("hit");
 });
 
 test("at tiny loads nothing moves, however uneven they are", () => {
   const tiny = [server("hot", { requestsPerS: 9.9 }), server("b"), server("c")];
-  expect(decide(view(tiny), sticky, always)!.why).toBe("hit");
+  expect(decide(view(tiny, { relief: ALL }), sticky, never)!.why).toBe("hit");
 });
 
 test("a session that was moved follows its move while its cookie is old, and moves no second time", () => {
   const moveOf = (key: number) => (key === 7 ? { from: "hot", to: "cool" } : undefined);
-  expect(decide(view(HOT, { moveOf }), sticky, always)).toMatchObject({
+  expect(decide(view(HOT, { moveOf, relief: ALL }), sticky, never)).toMatchObject({
     serverId: "cool",
     why: "hit",
     setCookie: true,
@@ -263,7 +285,10 @@ test("a session that was moved follows its move while its cookie is old, and mov
   });
   const hotAgain = HOT.map((one) => (one.id === "cool" ? { ...one, requestsPerS: 500 } : one));
   const moved = request({ cookie: cookieOf("cool"), sessionHash: 7 });
-  expect(decide(view(hotAgain, { moveOf }), moved, always)).toMatchObject({ serverId: "cool", why: "hit" });
+  expect(decide(view(hotAgain, { moveOf, relief: ALL }), moved, never)).toMatchObject({
+    serverId: "cool",
+    why: "hit",
+  });
 });
 
 test("relief never moves to a server that is itself at or above the mean, or unusable", () => {
@@ -281,7 +306,7 @@ test("relief never moves to a server that is itself at or above the mean, or unu
             server(`s${i}`, { requestsPerS: rate, usable: usable as ServerView["usable"] }),
           ),
         ];
-        const decision = decide(view(servers), sticky, always)!;
+        const decision = decide(view(servers, { relief: ALL }), sticky, never)!;
         if (decision.why !== "rehomed") return;
         const usable = servers.filter((one) => one.usable === "yes");
         const mean = usable.reduce((sum, one) => sum + one.requestsPerS, 0) / usable.length;

@@ -7,7 +7,7 @@
  * least loaded. Affinity buys speed only: the session layer is right whatever is decided here.
  */
 import type { AffinityHints, AffinityKind } from "./affinity.ts";
-import { firstRanked } from "./rendezvous.ts";
+import { firstRanked, mix32 } from "./rendezvous.ts";
 
 /** How a request without affinity is placed. */
 export type Balance = "least-loaded" | "round-robin";
@@ -34,6 +34,8 @@ export interface RouterView {
   /** Counts placements, for round robin. */
   readonly turn: number;
   readonly relief: ReliefRule | null;
+  /** Number of the current relief window; each sheds another tenth. */
+  readonly reliefWindow: number;
   /** The move of this key within the hold time, if there was one. */
   readonly moveOf: (keyHash: number) => Move | undefined;
 }
@@ -41,7 +43,7 @@ export interface RouterView {
 export interface ReliefRule {
   /** A server above this multiple of the mean load sheds. */
   readonly factor: number;
-  /** The part of its sticky requests that it sheds, 0..1. */
+  /** The part of its sticky sessions, and so of their requests, that it sheds in one window; 0..1. */
   readonly share: number;
   /** Below this rate of the server itself nothing moves: so few requests say nothing about load. */
   readonly requestsPerSMin: number;
@@ -79,7 +81,7 @@ export interface Decision {
 }
 
 /**
- * @param random  uniform in [0, 1), used for shedding and for ties
+ * @param random  uniform in [0, 1), used for ties
  * @returns       null when no server can take the request
  */
 export function decide(view: RouterView, request: RoutedRequest, random: () => number): Decision | null {
@@ -115,7 +117,7 @@ export function decide(view: RouterView, request: RoutedRequest, random: () => n
       why = lost?.leaving && request.exclude !== home ? "drained" : "failover";
       server = firstRanked(keyHash, candidates)!;
     } else {
-      const relief = move === undefined ? coolerServer(view, own, candidates, random) : null;
+      const relief = move === undefined ? coolerServer(view, own, candidates, keyHash) : null;
       why = relief === null ? "hit" : "rehomed";
       server = relief ?? own;
       if (relief !== null) moved = { keyHash, from: home, to: relief.id };
@@ -153,12 +155,15 @@ function wantedServer(view: RouterView, hints: AffinityHints): { serverId: strin
  * Where a sticky request goes instead of its hot server, or null to stay. Load is requests/s per weight: steadier than the
  * requests in flight at one moment, and not fooled by long streams. The target must itself be below the mean, so the
  * heat is not passed on.
+ *
+ * Who moves is drawn per session and window, not per request: measured rates lag by seconds, and in that time a tenth of
+ * the *requests* would come from nearly all sessions of busy visitors; they would all be gone before the rate says so.
  */
 function coolerServer(
   view: RouterView,
   own: ServerView,
   candidates: readonly ServerView[],
-  random: () => number,
+  keyHash: number,
 ): ServerView | null {
   const rule = view.relief;
   if (rule === null || candidates.length < 2 || own.requestsPerS < rule.requestsPerSMin) return null;
@@ -170,7 +175,7 @@ function coolerServer(
   }
   const mean = rates / weights;
   if (own.requestsPerS / own.weight <= rule.factor * mean) return null;
-  if (random() >= rule.share) return null;
+  if (mix32(keyHash ^ mix32(view.reliefWindow)) >= rule.share * 4_294_967_296) return null;
   let coolest: ServerView | null = null;
   for (const other of candidates) {
     const load = other.requestsPerS / other.weight;

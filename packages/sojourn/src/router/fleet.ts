@@ -13,7 +13,7 @@ import {
   type ServerState,
   serverSettings,
 } from "./options.ts";
-import { MoveMemory } from "./relief.ts";
+import { MoveMemory, RELIEF_WINDOW_MS } from "./relief.ts";
 import { RetryBudget } from "./retry-budget.ts";
 
 export interface Choice {
@@ -130,6 +130,7 @@ export class Fleet {
         balance,
         turn: this.#turn,
         relief: relief !== null && this.#moves.hasRoom(nowMs) ? relief : null,
+        reliefWindow: Math.floor(nowMs / RELIEF_WINDOW_MS),
         moveOf: (keyHash) => this.#moves.moveOf(keyHash, nowMs),
       },
       request,

@@ -7,6 +7,9 @@
  */
 import type { Move } from "./decision.ts";
 
+/** As long as the rates need to show what the last window did. */
+export const RELIEF_WINDOW_MS = 10_000;
+
 /** About 100 bytes each. */
 export const MOVES_MAX = 50_000;
 

@@ -56,7 +56,8 @@ function scoreOf(keyHash: number, server: Ranked): number {
   return server.weight / -Math.log(uniform);
 }
 
-function mix32(bits: number): number {
+/** murmur3's finaliser: every bit of the input moves every bit of the result. */
+export function mix32(bits: number): number {
   let h = bits;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
