@@ -197,7 +197,7 @@ test("what a caller gets wrong is refused by name: options, keys, deadlines, a s
   await expect(store.apply(key(), {}, { operationId })).rejects.toMatchObject(wrong);
 });
 
-test("a login whose age is unknown or beyond memory is refused once the principal ended, never waved through", async () => {
+test("a login of unknown or immense age is refused, never waved through", async () => {
   const { store, session } = given();
   await store.endAll("ada");
   for (const ageMs of [Number.NaN, Number.POSITIVE_INFINITY, 14 * HOUR_MS]) {
