@@ -31,7 +31,7 @@ export function filesUnder(folder: string, ending: string): SourceFile[] {
 }
 
 export function isTest(file: SourceFile): boolean {
-  return /\.test\.ts$/.test(file.path);
+  return /\.test(\.support)?\.ts$/.test(file.path);
 }
 
 /** The text with comments blanked out, line numbers kept. Good enough for rules: strings that look like comments are rare. */

@@ -18,7 +18,7 @@ const issued = new Map<string, FreshnessToken>();
 const tokens: string[] = [];
 for (let at = 0; at < 60; at++) {
   const token = {
-    version: { epoch: newEpoch((count) => clock.randomBytes(count)), counter: at * 7_919 },
+    version: { epoch: newEpoch(clock), counter: at * 7_919 },
     physicalMs: clock.nowMs() + at,
     logical: at % 3,
   };

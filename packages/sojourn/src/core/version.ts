@@ -9,6 +9,7 @@
  *
  * Source: version vectors (Parker et al. 1983), with epochs in the place of replicas.
  */
+import type { Clock } from "./clock.ts";
 
 /** 16 lower-case hex characters, 64 random bits. */
 export type Epoch = string & { readonly epoch: unique symbol };
@@ -25,8 +26,9 @@ export type Lineage = ReadonlyMap<Epoch, number>;
 /** Older epochs can no longer be presented: their tokens have outlived any session. */
 export const LINEAGE_EPOCHS_MAX = 8;
 
-export function newEpoch(randomBytes: (count: number) => Buffer): Epoch {
-  return randomBytes(8).toString("hex") as Epoch;
+/** @param draw  random bytes of a clock */
+export function newEpoch(draw: (count: number) => Buffer): Epoch {
+  return draw(8).toString("hex") as Epoch;
 }
 
 /** True when a copy with this lineage contains the write `version`. */

@@ -101,7 +101,7 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     this.#clock = clock;
     this.#wall = new WallTime(clock);
     this.#stamps = new StampClock(clock, options.member ?? "memory");
-    this.#epoch = newEpoch((count) => clock.randomBytes(count));
+    this.#epoch = newEpoch(clock);
     this.#bytesMax = positive(options.maxBytes ?? MEMORY_BYTES_MAX_DEFAULT, "maxBytes");
     this.#sweepIntervalMs = positive(options.sweepIntervalMs ?? SWEEP_INTERVAL_MS_DEFAULT, "sweepIntervalMs");
     const nowMs = clock.monotonicMs();

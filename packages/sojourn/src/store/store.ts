@@ -10,7 +10,10 @@
  * - **Answers are values, faults are errors.** Missing, taken, conflict: answers. Refused, unreachable, full: a
  *   `SessionError`, and then the write may or may not have happened.
  * - **A retry is harmless.** A write repeated with its operation id changes nothing and gives the first answer, for at
- *   least `OPERATION_ID_KEPT_MS`. Looked up before anything else.
+ *   least `OPERATION_ID_KEPT_MS`. Looked up before anything else; every answer is remembered, "gone", "conflict" and
+ *   "behind" too, so who tries again after one of these does so under a new id.
+ * - **Ending a principal reaches logins under way.** A `create` or `apply` that brings a principal whose `endAll` came
+ *   after that login's request began answers "gone", and the session under such an `apply` ends.
  * - **Every wait ends.** `timeoutMs` bounds the call, and an authority that receives the operation later refuses it.
  *
  * `testing/store-conformance.ts` is this text as tests; a driver is done when it passes.

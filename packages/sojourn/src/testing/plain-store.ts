@@ -72,7 +72,7 @@ export class PlainStore implements EnumerableStore, WatchableStore {
     this.#bytesMax = options.maxBytes ?? Number.POSITIVE_INFINITY;
     this.#mistake = options.mistake;
     this.#stamps = new StampClock(options.clock, "plain");
-    this.#epoch = newEpoch((count) => options.clock.randomBytes(count));
+    this.#epoch = newEpoch(options.clock);
   }
 
   async read(key: SessionKey, options?: ReadOptions): Promise<SessionRecord | null> {
