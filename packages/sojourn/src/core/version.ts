@@ -27,8 +27,8 @@ export type Lineage = ReadonlyMap<Epoch, number>;
 export const LINEAGE_EPOCHS_MAX = 8;
 
 /** @param draw  random bytes of a clock */
-export function newEpoch(draw: (count: number) => Buffer): Epoch {
-  return draw(8).toString("hex") as Epoch;
+export function newEpoch(clock: Pick<Clock, "randomBytes">): Epoch {
+  return clock.randomBytes(8).toString("hex") as Epoch;
 }
 
 /** True when a copy with this lineage contains the write `version`. */
