@@ -10,6 +10,7 @@ export const STORE_NAME = "session-servers";
 
 /** Once more after the connection was lost, and once more again; then it may be this very request that loses it. */
 const ATTEMPTS_MAX = 3;
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** A timer this late was not late by itself: our own loop was busy, and answers may lie unread. */
 const BUSY_MS = 50;
 const DRAIN_MS = 5;
@@ -41,16 +42,17 @@ export class Operation {
   ) {
     this.request = request;
     this.action = action;
-    this.timeoutMs = options.timeoutMs;
+    // "As long as it takes" is 24 days: beyond that a timer would fire at once.
+    this.timeoutMs = Math.min(options.timeoutMs, TIMEOUT_MS_MAX);
     this.#clock = clock;
     this.#signal = options.signal;
     this.#onSettled = onSettled;
-    this.deadlineMs = clock.monotonicMs() + options.timeoutMs;
+    this.deadlineMs = clock.monotonicMs() + this.timeoutMs;
     this.reply = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#timer = clock.setTimer(() => this.#due(), options.timeoutMs, "keep-alive");
+    this.#timer = clock.setTimer(() => this.#due(), this.timeoutMs, "keep-alive");
     options.signal?.addEventListener("abort", this.#aborted, { once: true });
   }
 

@@ -375,6 +375,20 @@ test("too many calls under way, or too many bytes, fail at once instead of queue
   world.network.release();
 });
 
+test("a call without a bound waits as long as it takes, not no time at all", async () => {
+  const world = given();
+  const server = await puppet(world);
+  const store = world.client();
+  const key = world.key();
+  const read = watched(store.read(key, { timeoutMs: Number.POSITIVE_INFINITY }));
+  await world.clock.advanceAsync(60_000);
+  expect(read.outcome).toBe("pending");
+  const { connection, id } = server.received[0]!;
+  connection.send(encodeReply(id, notThere(key), 0));
+  await world.clock.advanceAsync(1);
+  expect(read.outcome).toBe("ok");
+});
+
 test("a session above a frame is refused before it is sent", async () => {
   const world = given();
   await world.serve();
@@ -520,4 +534,6 @@ test("options that cannot work are refused at once", () => {
       expect.objectContaining({ code: "INVALID_OPTION" }),
     );
   }
+  // Beyond this machine only with a secret: the server would not listen there without one either.
+  expect(() => sessionServers({ members: ["10.0.0.1"] })).toThrow(/without `secret`/);
 });

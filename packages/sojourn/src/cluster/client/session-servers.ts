@@ -34,7 +34,7 @@ import { type Log, silent } from "../log.ts";
 import type { ServerStatus } from "../server/session-server.ts";
 import { SOFTWARE } from "../software.ts";
 import { tcpTransport } from "../transport/tcp.ts";
-import { parseAddress, type Transport } from "../transport/transport.ts";
+import { addressText, isLoopback, parseAddress, type Transport } from "../transport/transport.ts";
 import { checkDomain, OUR_PROTOCOLS } from "../wire/hello.ts";
 import type { Reply } from "../wire/replies.ts";
 import type { Request } from "../wire/requests.ts";
@@ -102,12 +102,20 @@ class SessionServers implements SessionServersStore {
       throw new SessionError("INVALID_OPTION", "Cannot use session servers: `members` is empty");
     }
     const keys = options.secret === undefined ? undefined : deriveKeys(options.secret).psk;
+    const members = options.members.map((member) => parseAddress(member));
+    const exposed = members.find(({ host }) => !isLoopback(host));
+    if (exposed && !keys && !options.transport) {
+      throw new SessionError(
+        "INVALID_OPTION",
+        `Cannot use session server ${addressText(exposed)} without \`secret\`: sessions would cross the network in plain`,
+      );
+    }
     this.#clock = clock;
     this.#timeoutMs = options.timeoutMs ?? STORE_TIMEOUT_MS_DEFAULT;
     this.#pendingMax = options.pendingMax ?? 10_000;
     this.#queuedBytesMax = options.queuedBytesMax ?? 32 * 1024 * 1024;
     this.#connector = new Connector({
-      members: options.members.map((member) => parseAddress(member)),
+      members,
       transport: options.transport ?? tcpTransport({ clock, security: keys && { domain, keys } }),
       attemptsPerMember: keys?.length ?? 1,
       clock,
