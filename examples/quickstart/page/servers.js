@@ -6,6 +6,9 @@ const POLL_MS = 1_500;
 /** After a click the answer is worth a closer look. */
 const POLL_SOON_MS = 150;
 const POLL_SOON_TIMES = 12;
+const REFUSAL_SHOWN_MS = 5_000;
+const TRIES_MAX = 4;
+const TRY_AGAIN_MS = 250;
 
 export class Servers extends EventTarget {
   strategy = null;
@@ -107,13 +110,16 @@ export class Servers extends EventTarget {
 
   async #act(name, verb) {
     const { ok, body } = await ask("POST", `/control/servers/${name}/${verb}`);
+    if (body?.code === "LAST_SHOP") {
+      notice("lastShop");
+      this.#schedule(REFUSAL_SHOWN_MS);
+      return;
+    }
     if (ok) this.#show(body);
-    else if (body?.code === "LAST_SHOP") setText(byId("announce"), say("lastShop"));
-    if (body?.code === "LAST_SHOP") notice("lastShop");
-    else setText(byId("announce"), say(verb === "kill" ? "killed" : "started", { name }));
-    this.dispatchEvent(new CustomEvent("acted", { detail: { name, verb } }));
+    setText(byId("announce"), say(verb === "kill" ? "killed" : "started", { name }));
     this.#soon = POLL_SOON_TIMES;
-    this.#schedule(body?.code === "LAST_SHOP" ? POLL_MS * 3 : POLL_SOON_MS);
+    this.#schedule(POLL_SOON_MS);
+    this.dispatchEvent(new CustomEvent("acted", { detail: { name, verb } }));
   }
 }
 
@@ -125,11 +131,21 @@ function notice(key, values) {
   if (key !== null) label(element, key, values);
 }
 
+/**
+ * A router that has just lost servers may need more than one try to find one that lives. Killing what is dead and starting
+ * what runs change nothing, so asking again is safe.
+ */
 async function ask(method, path) {
-  try {
-    const response = await fetch(path, { method, cache: "no-store" });
-    return { ok: response.ok, body: await response.json() };
-  } catch {
-    return { ok: false, body: null };
+  for (let tries = 1; ; tries++) {
+    try {
+      const response = await fetch(path, { method, cache: "no-store" });
+      if (response.headers.get("content-type")?.includes("json")) {
+        return { ok: response.ok, body: await response.json() };
+      }
+    } catch {
+      // Nobody listens, or the answer broke off with its server.
+    }
+    if (tries === TRIES_MAX) return { ok: false, body: null };
+    await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
   }
 }

@@ -26,20 +26,23 @@ test("up.json lists what runs: one session server, three shops, one router, each
   for (const { pid } of up) expect(isAlive(pid)).toBe(true);
 });
 
-test.runIf(process.platform === "linux")("secrets are readable by their user only, and stand in no process's arguments", async () => {
-  await using it = await Quickstart.start();
-  const secrets = ["shop.secret", "control.json"].map((name) => {
-    expect(statSync(join(it.stateDir, name)).mode & 0o077, name).toBe(0);
-    return readFileSync(join(it.stateDir, name), "utf8").trim();
-  });
-  const token: string = JSON.parse(secrets[1] ?? "").token;
-  expect(token.length).toBeGreaterThan(40);
-  for (const { pid } of it.up()) {
-    const about = ["cmdline", "environ"].map((name) => readFileSync(`/proc/${pid}/${name}`, "utf8")).join();
-    expect(about).toContain("launch/leash.js");
-    for (const secret of [secrets[0] ?? "", token]) expect(about).not.toContain(secret);
-  }
-});
+test.runIf(process.platform === "linux")(
+  "secrets are readable by their user only, and stand in no process's arguments",
+  async () => {
+    await using it = await Quickstart.start();
+    const secrets = ["shop.secret", "control.json"].map((name) => {
+      expect(statSync(join(it.stateDir, name)).mode & 0o077, name).toBe(0);
+      return readFileSync(join(it.stateDir, name), "utf8").trim();
+    });
+    const token: string = JSON.parse(secrets[1] ?? "").token;
+    expect(token.length).toBeGreaterThan(40);
+    for (const { pid } of it.up()) {
+      const about = ["cmdline", "environ"].map((name) => readFileSync(`/proc/${pid}/${name}`, "utf8")).join();
+      expect(about).toContain("launch/leash.js");
+      for (const secret of [secrets[0] ?? "", token]) expect(about).not.toContain(secret);
+    }
+  },
+);
 
 test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s stops everything and tidies up", async (signal) => {
   await using it = await Quickstart.start();

@@ -152,9 +152,16 @@ export class Quickstart implements AsyncDisposable {
     rmSync(this.stateDir, { recursive: true, force: true });
   }
 
-  /** Asks for a kill or a start as the page does. */
-  control(name: string, verb: "kill" | "start", via = this.url): Promise<Answer> {
-    return send(via, "POST", `/control/servers/${name}/${verb}`, { headers: { origin: this.url } });
+  /** Asks for a kill or a start as the page does: again, when the router has just lost the servers it tried. */
+  async control(name: string, verb: "kill" | "start"): Promise<Answer> {
+    let answer: Answer | undefined;
+    await until(async () => {
+      answer = await send(this.url, "POST", `/control/servers/${name}/${verb}`, {
+        headers: { origin: this.url },
+      });
+      return answer.json !== null;
+    }, `a shop passes on: ${verb} ${name}`);
+    return answer as Answer;
   }
 }
 
@@ -186,7 +193,7 @@ export function send(origin: string, method: string, path: string, sending: Send
       response.on("error", reject);
       response.on("end", () => {
         const text = Buffer.concat(chunks).toString();
-        const isJson = response.headers["content-type"]?.includes("json") ?? false;
+        const isJson = text !== "" && (response.headers["content-type"]?.includes("json") ?? false);
         resolve({
           status: response.statusCode ?? 0,
           headers: response.headers,

@@ -70,7 +70,7 @@ await app.register(async (shop) => {
     return viewOf(session, config.name);
   });
 
-  shop.put<Named>("/session/attributes/:name", async (request, reply) => {
+  shop.put<Named>("/session/attributes/:name(.+)", async (request, reply) => {
     const value = parseJson(request.body);
     const session = await request.session();
     await pause(request.query.delayMs);
@@ -78,14 +78,14 @@ await app.register(async (shop) => {
     return reply.code(204).send();
   });
 
-  shop.delete<Named>("/session/attributes/:name", async (request, reply) => {
+  shop.delete<Named>("/session/attributes/:name(.+)", async (request, reply) => {
     const session = await request.session();
     await pause(request.query.delayMs);
     session.delete(request.params.name);
     return reply.code(204).send();
   });
 
-  shop.post<Named>("/session/counters/:name", async (request) => {
+  shop.post<Named>("/session/counters/:name(.+)", async (request) => {
     const session = await request.session();
     await pause(request.query.delayMs);
     return { value: await session.update(request.params.name, plusOne) };

@@ -83,44 +83,47 @@ const ROUTES: Readonly<Record<string, (call: Call) => Promise<void>>> = {
   },
 };
 
-const serveSession = nodeSessions(
-  sessions,
-  async (req: IncomingMessage & WithSession, res: ServerResponse) => {
-    const { pathname, searchParams } = new URL(req.url ?? "/", "http://shop");
-    const [, prefix = pathname, encoded = ""] = /^(\/session\/\w+\/)([^/]+)$/.exec(pathname) ?? [];
-    const method = req.method === "HEAD" ? "GET" : req.method;
-    const pattern = `${method} ${encoded === "" ? pathname : `${prefix}:name`}`;
-    if (!Object.hasOwn(ROUTES, pattern)) return sendProblem(res, unmatched(req.method ?? "", req.url ?? ""));
-    count();
-    res.setHeader("cache-control", "no-store");
-    await ROUTES[pattern]?.({ req, res, name: decode(encoded), delayMs: searchParams.get("delayMs") });
-  },
-);
-
-const server = createServer(async (req, res) => {
-  const { method = "", url = "" } = req;
-  res.setHeader("shop-server", config.name);
-  try {
-    const file = pageFile(method, url, req.headers["if-none-match"]);
-    if (file !== undefined) {
-      res.writeHead(file.status, file.headers).end(file.body);
-    } else if (url === "/health") {
-      sendJson(res, 200, { server: config.name });
-    } else if (url.startsWith(`${CONTROL_PREFIX}/`)) {
-      const answer = await control.forward(method, url, req.headers);
-      res.writeHead(answer.status, answer.headers).end(answer.body);
-    } else {
-      await serveSession(req, res);
+const server = createServer(
+  nodeSessions(sessions, async (req: IncomingMessage & WithSession, res: ServerResponse) => {
+    res.setHeader("shop-server", config.name);
+    try {
+      await serve(req, res);
+    } catch (error) {
+      if (res.headersSent) res.destroy();
+      else sendProblem(res, problemOf(error));
+      // What is left of a body that was too large is not waited for.
+      if (!req.complete) res.once("finish", () => req.socket.destroySoon());
     }
-  } catch (error) {
-    if (res.headersSent) res.destroy();
-    else sendProblem(res, problemOf(error));
-    // What is left of a body that was too large is not waited for.
-    if (!req.complete) res.once("finish", () => req.socket.destroySoon());
-  }
-});
+  }),
+);
 server.listen(config.port, "127.0.0.1");
 stopOnSignal(server, sessions);
+
+async function serve(req: IncomingMessage & WithSession, res: ServerResponse): Promise<void> {
+  const { url = "" } = req;
+  const method = req.method === "HEAD" ? "GET" : (req.method ?? "");
+  const [path = "", query = ""] = url.split("?", 2);
+  const [, parent = "", encoded = ""] = /^(\/session\/\w+\/)([^/]+)$/.exec(path) ?? [];
+  const handle = ROUTES[`${method} ${encoded === "" ? path : `${parent}:name`}`];
+  if (handle !== undefined) {
+    count();
+    res.setHeader("cache-control", "no-store");
+    const delayMs = new URLSearchParams(query).get("delayMs");
+    return await handle({ req, res, name: decode(encoded), delayMs });
+  }
+  // Pages, health and control have no session: nothing is loaded unless a handler asks for it.
+  const file = pageFile(req.method ?? "", path, req.headers["if-none-match"]);
+  if (file !== undefined) {
+    res.writeHead(file.status, file.headers).end(file.body);
+  } else if (`${method} ${path}` === "GET /health") {
+    sendJson(res, 200, { server: config.name });
+  } else if (path.startsWith(`${CONTROL_PREFIX}/`)) {
+    const answer = await control.forward(method, url, req.headers);
+    res.writeHead(answer.status, answer.headers).end(answer.body);
+  } else {
+    sendProblem(res, unmatched(req.method ?? "", url));
+  }
+}
 
 function sendJson(res: ServerResponse, status: number, body: unknown): void {
   res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));

@@ -36,7 +36,8 @@ export interface PageFile {
 export interface PageAnswer {
   readonly status: 200 | 304;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer | null;
+  /** Undefined for HEAD and 304. */
+  readonly body: Buffer | undefined;
 }
 
 const files: ReadonlyMap<string, PageFile> = readPage();
@@ -52,9 +53,9 @@ export function pageFile(method: string, path: string, ifNoneMatch?: string): Pa
   if (file === undefined) return undefined;
   if (ifNoneMatch === file.headers.etag) {
     const { "content-length": _, "content-type": __, ...headers } = file.headers;
-    return { status: 304, headers, body: null };
+    return { status: 304, headers, body: undefined };
   }
-  return { status: 200, headers: file.headers, body: method === "HEAD" ? null : file.body };
+  return { status: 200, headers: file.headers, body: method === "HEAD" ? undefined : file.body };
 }
 
 function readPage(): Map<string, PageFile> {
