@@ -102,15 +102,6 @@ const routes: Routes = {
     });
     res.end("never seen");
   },
-  "/live": async (exchange) => {
-    const session = await exchange.session();
-    const res = exchange.takeOver();
-    res.writeHead(200, { "content-type": "text/event-stream" });
-    res.write("data: begun\n\n");
-    session.set("seen", true);
-    await session.commit();
-    res.end("data: saved\n\n");
-  },
 };
 
 /** Whether the routes that are compared run with sessions. */
@@ -274,16 +265,6 @@ describe.each(frameworks)("$name", (framework) => {
     expect(answer.status).toBe(503);
     expect(answer.headers["retry-after"]).toBe("1");
     expect(answer.body).not.toMatch(/\bat \S+ \(|\.ts:\d/);
-  });
-
-  test("a stream that has begun goes on, and saves by an explicit commit", async () => {
-    const pending = ask(framework, app, "/live");
-    await sessions.committing();
-    await expect.poll(() => pending.arrived()).toBeGreaterThan(0);
-    sessions.finish(COMMITTED);
-    const answer = await pending.answer;
-    expect(answer.body).toBe("data: begun\n\ndata: saved\n\n");
-    expect(answer.setCookies).toEqual([]);
   });
 
   test("the compressed body is whole", async () => {

@@ -65,7 +65,11 @@ export function holdHttp1(res: ServerResponse, scope: Pick<RequestScope<object>,
       "Cannot hold the response until the session is committed: it is not a response of node:http on a connection",
     );
   }
-  if (inner._headerSent) return;
+  if (inner._headerSent) {
+    // Too late for cookies: from now on changes that need the response's help throw instead of getting lost.
+    scope.settle();
+    return;
+  }
   const writeRaw = inner._writeRaw;
   inner._writeRaw = function firstByte(data, encoding, callback, size) {
     if (!inner._headerSent) return writeRaw.call(res, data, encoding, callback, size);

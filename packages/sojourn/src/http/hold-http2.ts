@@ -18,7 +18,11 @@ export function holdHttp2(
   scope: Pick<RequestScope<object>, "settle">,
   refused: (refusal: Refusal) => void,
 ): void {
-  if (stream.headersSent) return;
+  if (stream.headersSent) {
+    // As in hold-http1.ts: too late.
+    scope.settle();
+    return;
+  }
   const respond = stream.respond;
   stream.respond = function firstFrame(headers, options) {
     // Node refuses these at once, so they are not held.

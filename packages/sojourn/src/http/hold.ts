@@ -10,8 +10,8 @@ export type AnyResponse = ServerResponse | Http2ServerResponse;
 
 /**
  * From now on no byte of the final response leaves before `scope.settle()` has resolved. A failed commit replaces the
- * response, whatever the application has answered. Does nothing when the response has already begun: then only an
- * explicit `session.commit()` saves, and no cookie can be set.
+ * response, whatever the application has answered. When the response has already begun, the scope is settled at once:
+ * what commits itself (`update`, `destroy`) still works, and no cookie can be set.
  *
  * @throws {SessionError} UNSUPPORTED_RESPONSE when `res` is of neither node:http nor node:http2
  */
