@@ -5,6 +5,7 @@ import type { PresentedId } from "./id-cookie.ts";
 import { LiveSession } from "./live-session.ts";
 import type { CommitOutcome, IncomingRequest, RequestScope } from "./scope.ts";
 import type { Session } from "./session.ts";
+import { StoredSession } from "./stored-session.ts";
 import { Visit } from "./visit.ts";
 
 export class StoredRequestScope<Data extends object> implements RequestScope<Data> {
@@ -41,7 +42,7 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
       }
       if (!record) this.#context.stats.unknownIds++;
     }
-    const live = new LiveSession<Data>(this.#visit, presented, record);
+    const live = new LiveSession<Data>(new StoredSession(this.#visit, presented, record));
     this.#live = live;
     // Loaded too late to change anything: the response has left meanwhile.
     if (this.#settling !== undefined) live.settle();

@@ -15,7 +15,7 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * Stores a value with this request's commit, before its headers leave. The first `set` of a visitor creates the session.
    * @throws {SessionError} UNSUPPORTED_VALUE, INVALID_ATTRIBUTE_NAME, SESSION_TOO_LARGE or TOO_MANY_ATTRIBUTES now rather
-   *         than at commit; LATE_WRITE after the commit began; SESSION_ENDED after `destroy`
+   *         than at commit; LATE_WRITE after the commit or the response began; SESSION_ENDED after `destroy`
    */
   set<K extends keyof Data & string>(name: K, value: Data[K]): void;
   delete(name: keyof Data & string): void;
@@ -24,7 +24,9 @@ export interface Session<Data extends object = DefaultData> {
 
   /**
    * Changes one attribute atomically against every other request: reads the stored value, calls `change`, writes only if
-   * nobody wrote in between, and otherwise calls `change` again with the newer value. Committed when it resolves.
+   * nobody wrote in between, and otherwise calls `change` again with the newer value. Committed when it resolves, also when
+   * the handler fails later, and also after the response began. Other changes stay pending; a pending `set` of the same
+   * attribute is what `change` begins with. Begins a session that does not exist yet, with everything set so far.
    *
    * @param change  pure: it may run several times. Returning undefined deletes the attribute.
    * @returns       what was stored
@@ -46,7 +48,10 @@ export interface Session<Data extends object = DefaultData> {
   destroy(): Promise<void>;
   /** Moves the idle deadline now instead of at the throttled moment. @returns false when the session is gone */
   touch(): Promise<boolean>;
-  /** Commits now; for responses that have already begun to stream. Otherwise the adapter does it before the headers. */
+  /**
+   * The one commit of this request, now instead of before its headers; later `set`s throw LATE_WRITE. For a handler that
+   * must know the outcome, and for responses that began before the session was asked for. Within a stream use `update`.
+   */
   commit(): Promise<void>;
 
   /** The browser's secret: never log it. Null until the session exists. */
