@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { rawAnswer } from "./answer.ts";
+import { answer, rawAnswer } from "./answer.ts";
 import type { RouterSettings } from "./options.ts";
 
 export interface EdgeHandlers {
@@ -48,12 +48,36 @@ export function createEdge(settings: RouterSettings, handlers: EdgeHandlers): Se
     const entry = { request, response };
     served.add(entry);
     response.on("close", () => served.delete(entry));
-    handlers.request(request, response);
+    try {
+      handlers.request(request, response);
+    } catch (error) {
+      // A fault of ours in one request must not end all the others.
+      fault(settings, error);
+      answer(request, response, 500, "the router failed");
+    }
   };
   server.on("request", serve);
   server.on("checkContinue", serve);
-  server.on("connect", (_request, socket) => end(socket, 405, "CONNECT is not allowed"));
-  server.on("upgrade", (request, socket, first) => handlers.upgrade(request, socket as Socket, first));
+  server.on("connect", (_request, socket) => {
+    socket.on("error", () => socket.destroy());
+    end(socket, 405, "CONNECT is not allowed");
+  });
+  server.on("upgrade", (request, socket, first) => {
+    // Node takes its own listener off with the socket; an error nobody listens to would end the process.
+    socket.on("error", () => socket.destroy());
+    const proceed = () => {
+      try {
+        handlers.upgrade(request, socket as Socket, first);
+      } catch (error) {
+        fault(settings, error);
+        socket.destroy();
+      }
+    };
+    // Requests in front of it on the connection still own the socket.
+    const last = [...(open.get(socket) ?? [])].at(-1);
+    if (last === undefined) proceed();
+    else last.response.on("close", () => (socket.destroyed ? undefined : proceed()));
+  });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (broken.has(socket)) return;
     broken.add(socket);
@@ -77,6 +101,11 @@ export function createEdge(settings: RouterSettings, handlers: EdgeHandlers): Se
     }
   });
   return server;
+}
+
+function fault(settings: RouterSettings, error: unknown): void {
+  const detail = error instanceof Error ? `${error.name}: ${error.message}` : "unknown";
+  settings.log({ level: "warn", event: "fault", server: "", detail });
 }
 
 function end(socket: Duplex, status: number, reason: string): void {

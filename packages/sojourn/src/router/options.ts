@@ -64,7 +64,7 @@ export interface RouterOptions {
 /** Something an operator wants to know. Never holds a cookie, an address of a client or a path. */
 export interface RouterEvent {
   readonly level: "info" | "warn";
-  readonly event: "server-up" | "server-down" | "server-state" | "retry" | "cut";
+  readonly event: "server-up" | "server-down" | "server-state" | "retry" | "cut" | "fault";
   readonly server: string;
   readonly detail: string;
 }

@@ -108,7 +108,6 @@ export class Tunnel implements Watched, Waiting, Closable {
   #start(): void {
     this.#context.fleet.retries.earn();
     this.#context.watched.add(this);
-    this.#client.on("error", () => {});
     this.#client.on("close", () => {
       if (this.#server === null) this.close();
     });
@@ -213,6 +212,8 @@ export class Tunnel implements Watched, Waiting, Closable {
     for (const socket of [client, server]) {
       socket.setTimeout(0);
       socket.setNoDelay(true);
+      // Whoever ended its half gets the other half for a while, not for the hour that a tunnel may be silent.
+      socket.on("end", () => this.#ending());
     }
     server.on("error", () => {});
     // One side gone is both gone, but what is already on its way to the other still arrives.
@@ -227,8 +228,12 @@ export class Tunnel implements Watched, Waiting, Closable {
       this.close();
       return;
     }
-    this.#endingSinceMs ??= this.#context.settings.clock.monotonicMs();
+    this.#ending();
     other.destroySoon();
+  }
+
+  #ending(): void {
+    this.#endingSinceMs ??= this.#context.settings.clock.monotonicMs();
   }
 
   #refused(incoming: IncomingMessage): void {

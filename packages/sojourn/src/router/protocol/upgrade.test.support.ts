@@ -155,4 +155,48 @@ export const UPGRADES: readonly ProtocolCase[] = [
       return fieldOf(first, "upgrade").length > 0 ? "upgraded" : [first, second].map(statusOf).join(", ");
     },
   },
+  {
+    name: "an offer behind an unfinished request waits its turn",
+    ours: "200 slow, 101",
+    play: async (stage) => {
+      const client = await stage.open();
+      stage.script = async (request) => {
+        if (request.get("upgrade") !== undefined) return void request.stream.send(ACCEPT);
+        await request.stream.until(() => false, 200);
+        request.stream.send(okText("slow"));
+      };
+      client.send(`GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${OFFER}`);
+      const first = await client.reply();
+      return `${statusOf(first)} ${first?.body}, ${statusOf(await client.reply())}`;
+    },
+  },
+  {
+    name: "a declined offer behind an unfinished request waits its turn",
+    ours: "200 slow, 200 ok",
+    play: async (stage) => {
+      const client = await stage.open();
+      stage.script = async (request) => {
+        const slow = request.line.includes("/slow");
+        if (slow) await request.stream.until(() => false, 200);
+        request.stream.send(okText(slow ? "slow" : "ok"));
+      };
+      const offer = OFFER.replace("Upgrade: websocket", "Upgrade: h2c");
+      client.send(`GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${offer}`);
+      const replies = [await client.reply(), await client.reply()];
+      return replies.map((reply) => `${statusOf(reply)} ${reply?.body}`).join(", ");
+    },
+  },
+  {
+    name: "a client that leaves during the handshake is gone for the server too",
+    ours: "gone",
+    play: async (stage) => {
+      stage.script = () => {};
+      const client = await stage.open();
+      client.send(OFFER);
+      await client.until(() => stage.seen.length > 0, 300);
+      client.socket.resetAndDestroy();
+      const seen = stage.seen[0];
+      return (await seen?.stream.until(() => seen.stream.over)) ? "gone" : "still there";
+    },
+  },
 ];
