@@ -29,8 +29,8 @@ servers.addEventListener("strategy", () => {
   showStrategy(servers.strategy);
   showAffinity(servers.strategy);
 });
-// What a kill did to the session is the question, so it is asked at once.
-servers.addEventListener("acted", () => void session.refresh());
+// What a death did to the session is the question, so it is asked at once, whoever killed.
+servers.addEventListener("death", () => void session.refresh());
 
 await servers.start();
 await session.refresh();

@@ -91,6 +91,9 @@ export class Servers extends EventTarget {
 
   #update({ name, role, state, pid, port, requestsPerS, sessions }) {
     const cell = this.#cells.get(name);
+    const died = state === "stopped" && cell.state === "running";
+    cell.state = state;
+    if (died) this.dispatchEvent(new Event("death"));
     lightLamp(cell.lamp, state);
     label(cell.word, state);
     setText(cell.place, `:${port} · pid ${pid ?? "–"}`);
@@ -119,7 +122,6 @@ export class Servers extends EventTarget {
     setText(byId("announce"), say(verb === "kill" ? "killed" : "started", { name }));
     this.#soon = POLL_SOON_TIMES;
     this.#schedule(POLL_SOON_MS);
-    this.dispatchEvent(new CustomEvent("acted", { detail: { name, verb } }));
   }
 }
 
