@@ -83,7 +83,7 @@ export function holdHttp1(res: ServerResponse, scope: Pick<RequestScope<object>,
 function keepBack(res: ServerResponse, inner: Internals, settled: Promise<CommitOutcome>): void {
   const writeRaw = inner._writeRaw;
   const flush = inner._flush;
-  let destroying = parkDestroy(res, inner);
+  let destroying = parkDestroy(res.socket);
 
   inner._writeRaw = function queue(data, encoding, callback, size) {
     const socket = res.socket as HeldSocket | null;
@@ -104,7 +104,7 @@ function keepBack(res: ServerResponse, inner: Internals, settled: Promise<Commit
   };
   // A pipelined response gets its turn while it is held.
   inner._flush = function turnHasCome() {
-    destroying = parkDestroy(res, inner);
+    destroying = parkDestroy(res.socket);
   };
 
   function release(outcome: CommitOutcome): void {
@@ -154,26 +154,20 @@ function amend(res: ServerResponse, inner: Internals, outcome: CommitOutcome): v
 }
 
 /**
- * Lets `socket.destroy()` wait for the release once the application has ended its response. An application that answers
- * and then fails makes Express destroy the connection; without sessions the answer has left by then, so with sessions it
- * must leave first too. A response without an end is broken anyway, and a connection that has failed or that the visitor
- * has left need not wait.
+ * Lets `socket.destroy()` wait for the release. An application that answers and then fails makes Express destroy the
+ * connection; without sessions the answer has left by then, so with sessions it must leave first too, and so must a
+ * refusal. A connection that has failed, or that the visitor has left, need not wait.
  */
-function parkDestroy(res: ServerResponse, inner: Internals): ParkedDestroy {
-  const { socket } = res;
+function parkDestroy(socket: Socket | null): ParkedDestroy {
   if (socket === null) return { isParked: () => false, release() {} };
   const destroy = socket.destroy;
   const wasOwn = Object.hasOwn(socket, "destroy");
   let parking = true;
   let parked: { readonly error: Error | undefined } | undefined;
   const park = function park(this: Socket, error?: Error): Socket {
-    if (parking && res.writableEnded && this.writable && !(error && "syscall" in error)) {
-      parked ??= { error };
-      return this;
-    }
-    // After `end` the queue holds what makes 'finish', which never comes on a connection that is gone.
-    if (parking && !this.destroyed && !res.writableEnded) failQueued(inner, error);
-    return destroy.call(this, error);
+    if (!parking || !this.writable || (error && "syscall" in error)) return destroy.call(this, error);
+    parked ??= { error };
+    return this;
   };
   socket.destroy = park;
   return {
@@ -187,14 +181,4 @@ function parkDestroy(res: ServerResponse, inner: Internals): ParkedDestroy {
       if (parked) destroy.call(socket, parked.error);
     },
   };
-}
-
-/** The connection goes before the release: writers learn it, as from the socket. */
-function failQueued(inner: Internals, error: Error | undefined): void {
-  const reason =
-    error ??
-    Object.assign(new Error("Cannot call write after a stream was destroyed"), {
-      code: "ERR_STREAM_DESTROYED",
-    });
-  for (const { callback } of inner.outputData.splice(0)) if (callback) process.nextTick(callback, reason);
 }

@@ -7,7 +7,8 @@ import type { CommitOutcome } from "../sessions/scope.ts";
 import { hold } from "./hold.ts";
 
 /** As hold.parity.test.ts, for HTTP/2: a held response does what a bare one does. */
-const RUNS = process.env.CI ? 3_000 : 300;
+const RUNS = process.env.CI ? 1_500 : 300;
+const TIMEOUT_MS = 120_000;
 
 type Step = { readonly call: string; readonly args: readonly unknown[] };
 interface Program {
@@ -16,7 +17,8 @@ interface Program {
 }
 
 const CALLBACK = "<callback>";
-const text = fc.constantFrom("", "a", "héllo", "b".repeat(40_000));
+// No empty chunks: node:http2 then sends memory that it has freed, bare or held (seen on 20.20 and 24.21).
+const text = fc.constantFrom("a", "héllo", "b".repeat(40_000));
 const chunk = fc.oneof(
   { weight: 8, arbitrary: text },
   { weight: 3, arbitrary: text.map((value) => Buffer.from(value)) },
@@ -110,7 +112,6 @@ function codeOf(error: unknown): string {
 
 async function observe(steps: Program, held: boolean, setCookies: readonly string[] = []): Promise<Seen> {
   const seen: Seen = { steps: [], events: [], callbacks: [], client: { body: "" } };
-  const t = setTimeout(() => console.log("HANG", held, JSON.stringify(steps), JSON.stringify(seen)), 1000);
   const over = new Promise<void>((resolve) => {
     current = { program: steps, seen, held, outcome: { ok: true, setCookies }, over: resolve };
   });
@@ -121,6 +122,8 @@ async function observe(steps: Program, held: boolean, setCookies: readonly strin
     seen.client.headers = Object.fromEntries(Object.entries(head));
   });
   stream.on("trailers", (trailers) => {
+    // Whether trailers of a response that cannot have any leave depends on timing.
+    if ([204, 304].includes(Number((seen.client.headers as Record<string, unknown>)[":status"]))) return;
     seen.client.trailers = Object.fromEntries(Object.entries(trailers));
   });
   stream.setEncoding("utf8").on("data", (data: string) => {
@@ -128,7 +131,6 @@ async function observe(steps: Program, held: boolean, setCookies: readonly strin
   });
   stream.on("error", () => {});
   await Promise.all([new Promise((resolve) => stream.on("close", resolve)), over]);
-  clearTimeout(t);
   seen.client.resetCode = stream.rstCode;
   return seen;
 }
@@ -161,30 +163,38 @@ function comparable(seen: Seen): Partial<Seen> {
   return isBroken(seen) ? { steps: seen.steps } : seen;
 }
 
-test("a held response does exactly what a bare one does, whatever the program", async () => {
-  await fc.assert(
-    fc.asyncProperty(program, async (steps) => {
-      expect(comparable(await observe(steps, true))).toEqual(comparable(await observe(steps, false)));
-    }),
-    { numRuns: RUNS },
-  );
-});
+test(
+  "a held response does exactly what a bare one does, whatever the program",
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(program, async (steps) => {
+        expect(comparable(await observe(steps, true))).toEqual(comparable(await observe(steps, false)));
+      }),
+      { numRuns: RUNS },
+    );
+  },
+  TIMEOUT_MS,
+);
 
-test("cookies are all that a commit adds, once, whatever the program", async () => {
-  const cookie = "sid=abc; Path=/; HttpOnly";
-  await fc.assert(
-    fc.asyncProperty(program, async (steps) => {
-      const bare = await observe(steps, false);
-      const held = await observe(steps, true, [cookie]);
-      const { "set-cookie": cookies, "cache-control": caching, ...others } = headersOf(held);
-      const { "set-cookie": bareCookies = [], ...bareOthers } = headersOf(bare);
-      expect(comparable({ ...held, client: { ...held.client, headers: others } })).toEqual(
-        comparable({ ...bare, client: { ...bare.client, headers: bareOthers } }),
-      );
-      if (isBroken(bare)) return;
-      expect(cookies).toEqual([...bareCookies, cookie]);
-      expect(caching).toBe('private, no-cache="Set-Cookie"');
-    }),
-    { numRuns: RUNS },
-  );
-});
+test(
+  "cookies are all that a commit adds, once, whatever the program",
+  async () => {
+    const cookie = "sid=abc; Path=/; HttpOnly";
+    await fc.assert(
+      fc.asyncProperty(program, async (steps) => {
+        const bare = await observe(steps, false);
+        const held = await observe(steps, true, [cookie]);
+        const { "set-cookie": cookies, "cache-control": caching, ...others } = headersOf(held);
+        const { "set-cookie": bareCookies = [], ...bareOthers } = headersOf(bare);
+        expect(comparable({ ...held, client: { ...held.client, headers: others } })).toEqual(
+          comparable({ ...bare, client: { ...bare.client, headers: bareOthers } }),
+        );
+        if (isBroken(bare)) return;
+        expect(cookies).toEqual([...bareCookies, cookie]);
+        expect(caching).toBe('private, no-cache="Set-Cookie"');
+      }),
+      { numRuns: RUNS },
+    );
+  },
+  TIMEOUT_MS,
+);

@@ -58,11 +58,9 @@ function keepBack(
   stream._final = (done) => {
     waiting = { go: () => _final.call(stream, done), done, isFinal: true };
   };
-  // After the end it waits, as a socket's does (hold-http1.ts).
+  // It waits, as a socket's does (hold-http1.ts).
   stream.destroy = function park(error) {
-    if (error || !stream.writableEnded || stream.closed || stream.session?.destroyed !== false) {
-      return destroy.call(stream, error);
-    }
+    if (error || stream.closed || stream.session?.destroyed !== false) return destroy.call(stream, error);
     wantsDestroy = true;
     return stream;
   };
@@ -77,10 +75,11 @@ function keepBack(
     } else if (outcome.ok) {
       respond.call(stream, amended(headers, outcome.setCookies), options);
       waiting?.go();
+      if (wantsDestroy) destroy.call(stream);
     } else {
       refuse(outcome);
+      if (wantsDestroy) stream.end();
     }
-    if (wantsDestroy) destroy.call(stream);
   }
 
   function refuse(outcome: Refusal): void {

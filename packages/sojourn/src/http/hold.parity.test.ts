@@ -11,6 +11,7 @@ import { hold } from "./hold.ts";
  * events, and the client the same bytes, whether the response is bare or waits for a commit.
  */
 const RUNS = process.env.CI ? 4_000 : 400;
+const TIMEOUT_MS = 120_000;
 
 type Step = { readonly call: string; readonly args: readonly unknown[]; readonly callback?: string };
 /** Steps between pauses run without giving way. */
@@ -227,25 +228,33 @@ function comparable(seen: Seen): Partial<Seen> {
   return seen.broken ? { steps: seen.steps } : seen;
 }
 
-test("a held response does exactly what a bare one does, whatever the program", async () => {
-  await fc.assert(
-    fc.asyncProperty(program, async (steps) => {
-      expect(comparable(await observe(steps, true))).toEqual(comparable(await observe(steps, false)));
-    }),
-    { numRuns: RUNS },
-  );
-});
+test(
+  "a held response does exactly what a bare one does, whatever the program",
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(program, async (steps) => {
+        expect(comparable(await observe(steps, true))).toEqual(comparable(await observe(steps, false)));
+      }),
+      { numRuns: RUNS },
+    );
+  },
+  TIMEOUT_MS,
+);
 
-test("cookies are all that a commit adds, once, whatever the program", async () => {
-  const cookie = "sid=abc; Path=/; HttpOnly";
-  const added = `Cache-Control: private, no-cache="Set-Cookie"\r\nSet-Cookie: ${cookie}\r\n`;
-  await fc.assert(
-    fc.asyncProperty(program, async (steps) => {
-      const bare = await observe(steps, false);
-      const held = await observe(steps, true, [cookie]);
-      expect(comparable({ ...held, bytes: held.bytes.replace(added, "") })).toEqual(comparable(bare));
-      expect(held.bytes.includes(added)).toBe(finalHead(held).startsWith("HTTP"));
-    }),
-    { numRuns: RUNS },
-  );
-});
+test(
+  "cookies are all that a commit adds, once, whatever the program",
+  async () => {
+    const cookie = "sid=abc; Path=/; HttpOnly";
+    const added = `Cache-Control: private, no-cache="Set-Cookie"\r\nSet-Cookie: ${cookie}\r\n`;
+    await fc.assert(
+      fc.asyncProperty(program, async (steps) => {
+        const bare = await observe(steps, false);
+        const held = await observe(steps, true, [cookie]);
+        expect(comparable({ ...held, bytes: held.bytes.replace(added, "") })).toEqual(comparable(bare));
+        expect(held.bytes.includes(added)).toBe(finalHead(held).startsWith("HTTP"));
+      }),
+      { numRuns: RUNS },
+    );
+  },
+  TIMEOUT_MS,
+);

@@ -102,14 +102,31 @@ function whenOver(req: AnyRequest, res: AnyResponse, over: () => void): void {
     return;
   }
   // A pipelined response that never gets its turn hears nothing when the connection goes.
-  const queuedOn = res.socket === null ? req.socket : null;
-  const done = (): void => {
-    res.removeListener("close", done);
-    queuedOn?.removeListener("close", done);
-    over();
-  };
+  const leaveQueue = res.socket === null ? onceClosed(req.socket, done) : undefined;
   res.on("close", done);
-  queuedOn?.on("close", done);
+
+  function done(): void {
+    res.removeListener("close", done);
+    leaveQueue?.();
+    over();
+  }
+}
+
+const queued = new WeakMap<object, Set<() => void>>();
+
+/** One listener per connection, however many responses are pipelined on it. @returns stops waiting */
+function onceClosed(socket: AnyRequest["socket"], done: () => void): () => void {
+  let waiting = queued.get(socket);
+  if (waiting === undefined) {
+    const all = new Set<() => void>();
+    socket.once("close", () => {
+      for (const one of all) one();
+    });
+    queued.set(socket, all);
+    waiting = all;
+  }
+  waiting.add(done);
+  return () => waiting.delete(done);
 }
 
 function isOver(res: AnyResponse): boolean {
