@@ -12,12 +12,6 @@ import type { NodeTarget } from "./upstream-node.ts";
 /** With no active checks a server that refused connections is tried again after this time. */
 const PASSIVE_COOLDOWN_MS = 5_000;
 
-/** An exchange that a server owes the first byte of. */
-export interface Waiting {
-  /** The server was found dead: go elsewhere if that is safe. */
-  rescue(): void;
-}
-
 /** A connection that outlives its request. */
 export interface Closable {
   close(): void;
@@ -31,7 +25,6 @@ export class Backend implements ServerView {
   readonly pool: Pool;
   readonly agent: Agent;
   readonly rate = new Rate();
-  readonly waiting = new Set<Waiting>();
   readonly tunnels = new Set<Closable>();
   requests = 0;
   inFlight = 0;
@@ -128,7 +121,6 @@ export class Backend implements ServerView {
         this.#connectFailures = 0;
       }, PASSIVE_COOLDOWN_MS);
     }
-    for (const waiting of [...this.waiting]) waiting.rescue();
   }
 
   closeTunnels(): void {

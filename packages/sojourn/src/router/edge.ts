@@ -39,15 +39,18 @@ export function createEdge(settings: RouterSettings, handlers: EdgeHandlers): Se
   server.maxHeadersCount = 0;
   server.maxConnections = limits.connectionsMax;
 
-  const open = new WeakMap<Duplex, Set<Served>>();
+  const open = new WeakMap<Duplex, Served[]>();
   const broken = new WeakSet<Duplex>();
   const serve = (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
-    const served = open.get(socket) ?? new Set();
-    open.set(socket, served);
+    let served = open.get(socket);
+    if (served === undefined) {
+      served = [];
+      open.set(socket, served);
+    }
     const entry = { request, response };
-    served.add(entry);
-    response.on("close", () => served.delete(entry));
+    served.push(entry);
+    response.on("close", () => served.splice(served.indexOf(entry), 1));
     try {
       handlers.request(request, response);
     } catch (error) {
@@ -74,7 +77,7 @@ export function createEdge(settings: RouterSettings, handlers: EdgeHandlers): Se
       }
     };
     // Requests in front of it on the connection still own the socket.
-    const last = [...(open.get(socket) ?? [])].at(-1);
+    const last = open.get(socket)?.at(-1);
     if (last === undefined) proceed();
     else last.response.on("close", () => (socket.destroyed ? undefined : proceed()));
   });
@@ -86,7 +89,7 @@ export function createEdge(settings: RouterSettings, handlers: EdgeHandlers): Se
       return;
     }
     const { status, reason } = meaningOf(error);
-    const served = [...(open.get(socket) ?? [])];
+    const served = open.get(socket) ?? [];
     const last = served.at(-1);
     if (last === undefined) {
       end(socket, status, reason);

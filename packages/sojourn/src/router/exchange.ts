@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { answer } from "./answer.ts";
-import type { Backend, Waiting } from "./backend.ts";
+import type { Backend } from "./backend.ts";
 import { affinityCookie, type RouterContext, type Watched } from "./context.ts";
 import { ATTEMPTS_MAX, codeOf, isReplayable, isUnsendable, mayRetry, statusOf } from "./failure.ts";
 import { RequestBody } from "./request-body.ts";
@@ -13,7 +13,8 @@ import { forwardedTrailers, type RawHeaders, type ResponseHead, responseHead } f
 import { type Attempt, dispatchPooled, type UpstreamHandler } from "./upstream.ts";
 import { dispatchNode } from "./upstream-node.ts";
 
-export class Exchange implements UpstreamHandler, Watched, Waiting {
+export class Exchange implements UpstreamHandler, Watched {
+  bagIndex = -1;
   readonly #context: RouterContext;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -73,7 +74,6 @@ export class Exchange implements UpstreamHandler, Watched, Waiting {
     const backend = this.#backend!;
     this.#heard = true;
     this.#progressMs = this.#nowMs();
-    backend.waiting.delete(this);
     backend.answered();
     const { settings } = this.#context;
     const cookie =
@@ -141,9 +141,9 @@ export class Exchange implements UpstreamHandler, Watched, Waiting {
 
   // What others do ---------------------------------------------------------------------------------------------------
 
-  rescue(): void {
+  rescue(from: Backend): void {
     const backend = this.#backend;
-    if (backend === null || this.#heard || (this.#sent && !isReplayable(this.#head))) return;
+    if (backend !== from || this.#heard || (this.#sent && !isReplayable(this.#head))) return;
     if (this.#attempts >= ATTEMPTS_MAX) return;
     // Only what was sent can be half done; what waits for a connection has done nothing yet.
     this.#attempt?.abort();
@@ -200,7 +200,6 @@ export class Exchange implements UpstreamHandler, Watched, Waiting {
     this.#sent = false;
     this.#progressMs = this.#nowMs();
     backend.begin();
-    backend.waiting.add(this);
     const attempt = this.#needsNode()
       ? dispatchNode(backend.nodeTarget, this.#head, this.#body, this)
       : dispatchPooled(backend.pool, this.#head, this.#body, this);
@@ -227,7 +226,6 @@ export class Exchange implements UpstreamHandler, Watched, Waiting {
     if (backend === null) return;
     this.#backend = null;
     this.#attempt = null;
-    backend.waiting.delete(this);
     backend.end();
   }
 

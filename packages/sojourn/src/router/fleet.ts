@@ -25,6 +25,8 @@ export interface Choice {
 
 export class Fleet {
   readonly retries = new RetryBudget();
+  /** Told of every server that was found dead. */
+  onDown: (backend: Backend) => void = () => {};
   readonly outcomes: Record<Outcome, number>;
   readonly #settings: RouterSettings;
   readonly #newPool: (origin: string) => Pool;
@@ -151,8 +153,8 @@ export class Fleet {
     // Panic guard: when half of the servers are out, the fault may be ours, and the rest would drown.
     const out = this.#list.filter(({ healthy }) => !healthy).length;
     if ((out + 1) * 2 > this.#list.length) return;
-    this.#wentDown(backend, found);
     backend.markDown(found);
+    this.#wentDown(backend, found);
   }
 
   async close(): Promise<void> {
@@ -183,6 +185,7 @@ export class Fleet {
 
   #wentDown(backend: Backend, found: string): void {
     this.#settings.log({ level: "warn", event: "server-down", server: backend.id, detail: found });
+    this.onDown(backend);
   }
 
   #meanRate(): number {

@@ -7,6 +7,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Timer } from "../core/clock.ts";
 import { SessionError } from "../core/errors.ts";
 import { answer } from "./answer.ts";
+import { Bag } from "./bag.ts";
 import type { RouterContext, Watched } from "./context.ts";
 import type { Outcome } from "./decision.ts";
 import { createEdge } from "./edge.ts";
@@ -103,8 +104,11 @@ class RunningRouter implements Router {
     this.#context = {
       settings,
       fleet,
-      watched: new Set<Watched>(),
+      watched: new Bag<Watched>(),
       closing: () => this.#closing !== null,
+    };
+    fleet.onDown = (backend) => {
+      for (const item of this.#context.watched) item.rescue(backend);
     };
     const via = `sojourn-${settings.clock.randomBytes(6).toString("hex")}`;
     this.#reader = new RequestReader(settings, via, (cookies, sessions, address) =>
@@ -190,7 +194,7 @@ class RunningRouter implements Router {
     this.#server.closeIdleConnections();
     for (const backend of fleet.backends) backend.closeTunnels();
     await this.#until(() => watched.size === 0, settings.timeouts.closeMs);
-    for (const item of [...watched]) item.cut("router stopped");
+    for (const item of watched) item.cut("router stopped");
     for (const socket of this.#tunnels) socket.destroy();
     this.#server.closeAllConnections();
     this.#sweep?.cancel();

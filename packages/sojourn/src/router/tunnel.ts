@@ -8,7 +8,7 @@
 import { type ClientRequest, type IncomingMessage, type Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { answer, rawAnswer } from "./answer.ts";
-import type { Backend, Closable, Waiting } from "./backend.ts";
+import type { Backend, Closable } from "./backend.ts";
 import { affinityCookie, type RouterContext, type Watched } from "./context.ts";
 import { ATTEMPTS_MAX, codeOf, mayRetry, statusOf } from "./failure.ts";
 import type { Refusal, RequestHead } from "./request-head.ts";
@@ -52,7 +52,8 @@ function withoutUpgrade(connection: string): string {
     .join(", ");
 }
 
-export class Tunnel implements Watched, Waiting, Closable {
+export class Tunnel implements Watched, Closable {
+  bagIndex = -1;
   readonly #context: RouterContext;
   readonly #request: IncomingMessage;
   readonly #head: RequestHead;
@@ -114,9 +115,9 @@ export class Tunnel implements Watched, Waiting, Closable {
     if (!this.#try(null)) answer(this.#request, this.#response, 503, "no server is available");
   }
 
-  rescue(): void {
+  rescue(from: Backend): void {
     const backend = this.#backend;
-    if (backend === null || this.#heard) return;
+    if (backend !== from || this.#heard) return;
     this.#outgoing?.destroy();
     this.#failed(backend, Object.assign(new Error("server went down"), { code: "ECONNRESET" }));
   }
@@ -161,7 +162,6 @@ export class Tunnel implements Watched, Waiting, Closable {
     this.#sent = false;
     this.#progressMs = settings.clock.monotonicMs();
     backend.begin();
-    backend.waiting.add(this);
     backend.tunnels.add(this);
     const target = { ...backend.nodeTarget, agent: false as const };
     const outgoing = openRequest(
@@ -252,7 +252,6 @@ export class Tunnel implements Watched, Waiting, Closable {
 
   #answered(): void {
     this.#heard = true;
-    this.#backend?.waiting.delete(this);
     this.#backend?.answered();
   }
 
@@ -266,7 +265,6 @@ export class Tunnel implements Watched, Waiting, Closable {
     const backend = this.#backend;
     if (backend === null) return;
     this.#backend = null;
-    backend.waiting.delete(this);
     backend.tunnels.delete(this);
     backend.end();
   }
