@@ -56,7 +56,9 @@ export class Screen {
   }
 
   #redraw(status: readonly ServerStatus[]): void {
-    const lines = table(status).map((line) => `\x1b[2K${line}`);
+    // A line that wraps would be two, and the next drawing would begin in the wrong place.
+    const width = Math.max(20, this.#out.columns - 1);
+    const lines = table(status).map((line) => `\x1b[2K${line.slice(0, width)}`);
     const up = this.#drawnLines > 0 ? `\x1b[${this.#drawnLines}A` : "";
     this.#out.write(`${up}${lines.join("\n")}\n`);
     this.#drawnLines = lines.length;
