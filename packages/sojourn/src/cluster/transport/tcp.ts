@@ -72,9 +72,10 @@ function connectFault(
 ): SessionError {
   const cause = error?.cause as NodeJS.ErrnoException | undefined;
   if (cause && isNotTls(cause)) {
+    // Not WRONG_SECRET: a server without one looks like this, and so does a port or a link that talks rubbish.
     return new SessionError(
-      "WRONG_SECRET",
-      `Cannot connect with ${remote}: it does not speak TLS; it was started without a secret, this side has one`,
+      "INVALID_FRAME",
+      `Cannot connect with ${remote}: it does not speak TLS; perhaps it was started without a secret, this side has one`,
       { cause },
     );
   }

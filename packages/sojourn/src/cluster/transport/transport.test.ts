@@ -154,8 +154,8 @@ test("plain bytes to a TLS server and TLS to a plain one are told apart from a w
   const reason = await new Promise<SessionError | undefined>((resolve) => {
     holding(KEYS[0]).connect(open.address, { frame: () => undefined, closed: resolve });
   });
-  expect(reason).toMatchObject({ code: "WRONG_SECRET" });
-  expect(reason?.message).toMatch(/does not speak TLS; it was started without a secret, this side has one$/);
+  expect(reason).toMatchObject({ code: "INVALID_FRAME" });
+  expect(reason?.message).toMatch(/does not speak TLS; perhaps it was started without a secret, this side has one$/);
   await open.stop();
 });
 
