@@ -166,3 +166,28 @@ test("middleware that wraps the response, before us and after, neither bypasses 
   ]).toEqual([[SID], "1", "1"]);
   expect(await answer.text()).toBe("one,two");
 });
+
+test("two sessions changed by one request are committed together, and one failure refuses the answer", async () => {
+  const shop = scriptedSessions();
+  const admin = scriptedSessions();
+  const app = express().use(expressSessions(shop), expressSessions(admin));
+  app.get("/", async (req, res) => {
+    (await shop.of(req)).set("a", 1);
+    (await admin.of(req)).set("b", 2);
+    res.write("both ");
+    res.end("changed");
+  });
+  const pending = ask(app, "/");
+  await Promise.all([shop.committing(), admin.committing()]);
+  admin.finish({ ok: true, setCookies: ["admin=1"] });
+  shop.finish(COMMITTED);
+  const answer = await pending;
+  expect([await answer.text(), answer.headers.getSetCookie()]).toEqual(["both changed", [SID, "admin=1"]]);
+  shop.finish(STORE_DOWN);
+  const refused = await ask(app, "/");
+  expect([refused.status, await refused.text(), refused.headers.getSetCookie()]).toEqual([
+    503,
+    '{"code":"STORE_UNAVAILABLE"}',
+    ["admin=1"],
+  ]);
+});

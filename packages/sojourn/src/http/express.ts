@@ -30,7 +30,9 @@ export function expressSessions<Data extends object = DefaultData>(
   sessions: ScopeSource<Data>,
 ): RequestHandler {
   return function sojournSessions(req, res, next) {
-    serve(req, sessions, () => new Served(sessions, req, res, { isSecure: () => req.secure }));
+    if (servedBy(req, sessions) === undefined) {
+      serve(req, new Served(sessions, req, res, () => req.secure));
+    }
     req.session = session;
     next();
   };

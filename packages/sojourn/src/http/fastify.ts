@@ -8,9 +8,9 @@
  *   });
  *
  * The commit happens in the hold on `reply.raw`, not in an `onSend` hook: hooks added later still see headers they can
- * set, streams and hijacked replies are covered, and a handler that answers twice is told so as without sessions (an
- * asynchronous `onSend` lets both answers through, and the second crashes the process on `writeHead`). Only `inject`,
- * whose responses have no bytes to hold, commits in `onSend`.
+ * set, streams and hijacked replies are covered, and answering twice ends as without sessions. With an asynchronous
+ * `onSend`, Fastify 5.12 takes `send(1); send(2)` as a race that either may win, and answers `send(1); throw` with
+ * status 500 and the body of 1. Only `inject`, whose responses have no bytes to hold, commits in `onSend`.
  */
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -49,8 +49,10 @@ async function register<Data extends object>(
   }
   app.addHook("onRequest", (request, reply, done) => {
     const { raw } = request;
-    const isSecure = () => request.protocol === "https";
-    serve(raw, sessions, () => new Served(sessions, raw, reply.raw, { isSecure, held: !isInjected(reply) }));
+    if (servedBy(raw, sessions) === undefined) {
+      const isSecure = () => request.protocol === "https";
+      serve(raw, new Served(sessions, raw, reply.raw, isSecure, !isInjected(reply)));
+    }
     done();
   });
   app.addHook("onSend", (request, reply, payload, done) => {

@@ -6,8 +6,8 @@
  * headers, return values, errors, callbacks, back-pressure, events) is Node's own doing, not an imitation; and no
  * middleware that wraps `writeHead`, `write` or `end`, before us or after, can get past it.
  *
- * The price: five members of `OutgoingMessage` that Node does not document (`_writeRaw`, `_flush`, `outputData`,
- * `_header`, `_headerSent`; there since Node 12). A response without them is refused, never sent early, and
+ * The price: members that Node does not document (`_writeRaw`, `_flush`, `outputData`, `_header`, `_headerSent`, and
+ * `_httpMessage` of the socket; there since Node 12). A response without them is refused, never sent early, and
  * `hold.parity.test.ts` compares held with bare responses on every Node we support.
  */
 import type { ServerResponse } from "node:http";
@@ -59,14 +59,19 @@ interface ParkedDestroy {
  */
 export function holdHttp1(res: ServerResponse, scope: Pick<RequestScope<object>, "settle">): void {
   const inner = res as unknown as Internals;
-  if (typeof inner._writeRaw !== "function" || !Array.isArray(inner.outputData) || "_lightMyRequest" in res) {
+  if (
+    typeof inner._writeRaw !== "function" ||
+    typeof inner._flush !== "function" ||
+    !Array.isArray(inner.outputData) ||
+    "_lightMyRequest" in res
+  ) {
     throw new SessionError(
       "UNSUPPORTED_RESPONSE",
       "Cannot hold the response until the session is committed: it is not a response of node:http on a connection",
     );
   }
   if (inner._headerSent) {
-    // Too late for cookies: from now on changes that need the response's help throw instead of getting lost.
+    // Already on its way.
     scope.settle();
     return;
   }

@@ -19,7 +19,7 @@ export function holdHttp2(
   refused: (refusal: Refusal) => void,
 ): void {
   if (stream.headersSent) {
-    // As in hold-http1.ts: too late.
+    // Already on its way.
     scope.settle();
     return;
   }

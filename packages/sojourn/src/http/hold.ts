@@ -1,12 +1,35 @@
 /** Keeps a response back until its session is committed; a clean session passes straight through. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import type { RequestScope } from "../sessions/scope.ts";
+import type { CommitOutcome, RequestScope } from "../sessions/scope.ts";
 import { holdHttp1 } from "./hold-http1.ts";
 import { holdHttp2 } from "./hold-http2.ts";
 
 export type AnyRequest = IncomingMessage | Http2ServerRequest;
 export type AnyResponse = ServerResponse | Http2ServerResponse;
+
+type Scope = Pick<RequestScope<object>, "settle">;
+
+/** Sessions of two `createSessions` may be on one response: they settle together. */
+class Holding {
+  readonly #scopes: Scope[] = [];
+  #hasBegun = false;
+
+  add(scope: Scope): void {
+    // Too late for cookies: from now on changes that need the response's help throw instead of getting lost.
+    if (this.#hasBegun) scope.settle();
+    else this.#scopes.push(scope);
+  }
+
+  /** The first byte is about to leave. */
+  settle(): Promise<CommitOutcome> | undefined {
+    this.#hasBegun = true;
+    const settling = this.#scopes.map((scope) => scope.settle()).filter((one) => one !== undefined);
+    return settling.length > 1 ? Promise.all(settling).then(together) : settling[0];
+  }
+}
+
+const HOLDING = Symbol("sojourn.holding");
 
 /**
  * From now on no byte of the final response leaves before `scope.settle()` has resolved. A failed commit replaces the
@@ -15,14 +38,27 @@ export type AnyResponse = ServerResponse | Http2ServerResponse;
  *
  * @throws {SessionError} UNSUPPORTED_RESPONSE when `res` is of neither node:http nor node:http2
  */
-export function hold(res: AnyResponse, scope: Pick<RequestScope<object>, "settle">): void {
-  if (isHttp2(res)) {
-    holdHttp2(res.stream, scope, (refusal) => {
-      res.statusCode = refusal.status;
-    });
-  } else {
-    holdHttp1(res, scope);
+export function hold(res: AnyResponse, scope: Scope): void {
+  const held = res as { [HOLDING]?: Holding };
+  let holding = held[HOLDING];
+  if (holding === undefined) {
+    holding = new Holding();
+    if (isHttp2(res)) {
+      holdHttp2(res.stream, holding, (refusal) => {
+        res.statusCode = refusal.status;
+      });
+    } else {
+      holdHttp1(res, holding);
+    }
+    held[HOLDING] = holding;
   }
+  holding.add(scope);
+}
+
+/** One failure refuses the response; the cookies of what did succeed go with it. */
+function together(outcomes: readonly CommitOutcome[]): CommitOutcome {
+  const setCookies = outcomes.flatMap((outcome) => outcome.setCookies);
+  return { ...(outcomes.find(({ ok }) => !ok) ?? { ok: true }), setCookies } as CommitOutcome;
 }
 
 export function isHttp2(res: AnyResponse): res is Http2ServerResponse {

@@ -51,7 +51,9 @@ export function nodeSessions<Data extends object>(
   const isSecure = options.isSecure ?? isEncrypted;
   const handle = handler as (req: AnyRequest, res: AnyResponse) => unknown;
   return function sojournSessions(req, res) {
-    serve(req, sessions, () => new Served(sessions, req, res, { isSecure: () => isSecure(req) }));
+    if (servedBy(req, sessions) === undefined) {
+      serve(req, new Served(sessions, req, res, () => isSecure(req)));
+    }
     (req as AnyRequest & WithSession<Data>).session = session<Data>;
     try {
       const result = handle(req, res);

@@ -12,27 +12,35 @@ import { type AnyRequest, type AnyResponse, hold } from "./hold.ts";
 /** What an adapter needs of `Sessions`. */
 export type ScopeSource<Data extends object> = Pick<Sessions<Data>, "open" | "attach">;
 
-export interface ServedOptions {
-  /** Asked once, at the first `session()`. */
-  readonly isSecure: () => boolean;
-  /** False: the adapter settles before it answers (Fastify's `inject`). Default true. */
-  readonly held?: boolean;
-}
-
 /** One request as one `Sessions` serves it. */
 export class Served<Data extends object> implements SessionHolder<Data> {
   readonly source: ScopeSource<Data>;
+  /** What was mounted before, for other sessions. */
+  outer: Served<never> | undefined;
   readonly #req: AnyRequest;
   readonly #res: AnyResponse;
-  readonly #options: ServedOptions;
+  readonly #isSecure: () => boolean;
+  readonly #isHeld: boolean;
   readonly #arrivedAtMs: number;
   #scope: RequestScope<Data> | undefined;
 
-  constructor(source: ScopeSource<Data>, req: AnyRequest, res: AnyResponse, options: ServedOptions) {
+  /**
+   * @param isSecure  asked once, at the first `session()`
+   * @param isHeld    false: the adapter settles before it answers (Fastify's `inject`)
+   */
+  constructor(
+    source: ScopeSource<Data>,
+    req: AnyRequest,
+    res: AnyResponse,
+    isSecure: () => boolean,
+    isHeld = true,
+  ) {
     this.source = source;
+    this.outer = undefined;
     this.#req = req;
     this.#res = res;
-    this.#options = options;
+    this.#isSecure = isSecure;
+    this.#isHeld = isHeld;
     this.#arrivedAtMs = systemClock.monotonicMs();
   }
 
@@ -52,8 +60,8 @@ export class Served<Data extends object> implements SessionHolder<Data> {
   #open(): RequestScope<Data> {
     const { cookie } = this.#req.headers;
     const ageMs = systemClock.monotonicMs() - this.#arrivedAtMs;
-    const scope = this.source.open({ cookie, secure: this.#options.isSecure(), ageMs });
-    if (this.#options.held !== false) hold(this.#res, scope);
+    const scope = this.source.open({ cookie, secure: this.#isSecure(), ageMs });
+    if (this.#isHeld) hold(this.#res, scope);
     this.#scope = scope;
     whenOver(this.#req, this.#res, () => scope.close());
     return scope;
@@ -63,20 +71,15 @@ export class Served<Data extends object> implements SessionHolder<Data> {
 const SERVED = Symbol("sojourn.served");
 
 interface Marked {
-  [SERVED]?: Served<never>[];
+  [SERVED]?: Served<never>;
 }
 
-/** Mounting twice is mounting once; `create` runs only for the first. */
-export function serve<Data extends object>(
-  request: object,
-  source: ScopeSource<Data>,
-  create: () => Served<Data>,
-): void {
-  if (servedBy(request, source) !== undefined) return;
-  const served = create();
+/** Mounting twice is mounting once: ask `servedBy` first. */
+export function serve<Data extends object>(request: object, served: Served<Data>): void {
   const marked = request as Marked;
-  marked[SERVED] = [served as unknown as Served<never>, ...(marked[SERVED] ?? [])];
-  source.attach(request, served);
+  served.outer = marked[SERVED];
+  marked[SERVED] = served as unknown as Served<never>;
+  served.source.attach(request, served);
 }
 
 /** How `source` serves the request; without it, what was mounted last: a router's own sessions within that router. */
@@ -84,10 +87,11 @@ export function servedBy<Data extends object>(
   request: object,
   source?: ScopeSource<Data>,
 ): Served<Data> | undefined {
-  const all = (request as Marked)[SERVED];
-  const found =
-    source === undefined ? all?.[0] : all?.find((served) => served.source === (source as unknown));
-  return found as Served<Data> | undefined;
+  let served = (request as Marked)[SERVED] as unknown as Served<Data> | undefined;
+  while (source !== undefined && served !== undefined && served.source !== source) {
+    served = served.outer as unknown as Served<Data> | undefined;
+  }
+  return served;
 }
 
 /** TLS as this process sees it. A proxy's word is taken only where the framework has been told to trust it. */
