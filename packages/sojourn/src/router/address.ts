@@ -34,7 +34,8 @@ export function trustedProxies(cidrs: readonly string[]): Trust {
 /** IPv4 that arrived on an IPv6 socket (`::ffff:10.0.0.1`) is IPv4; a zone id is local and no part of an address. */
 export function plainAddress(address: string | undefined): string {
   if (address === undefined) return "";
-  const withoutZone = address.split("%", 1)[0]!;
+  const zone = address.indexOf("%");
+  const withoutZone = zone < 0 ? address : address.slice(0, zone);
   if (withoutZone.startsWith("::ffff:") && isIPv4(withoutZone.slice(7))) return withoutZone.slice(7);
   return withoutZone;
 }

@@ -4,32 +4,52 @@
  */
 
 export interface CookieRole {
-  /** Receives the values, as sent. */
-  readonly values: string[];
+  /** Where values of this name are collected. */
+  readonly slot: "affinity" | "session" | "override";
   /** Whether applications may see the cookie. */
   readonly forwarded: boolean;
 }
 
-/** Values of one name beyond this are ignored: a request is free to hold many, not to make us work. */
+/** Values as sent, in the order of the lines. */
+export interface CookieValues {
+  readonly affinity: string[];
+  readonly session: string[];
+  readonly override: string[];
+}
+
+/** Values beyond this many are ignored: a request is free to hold many, not to make us work. */
 const VALUES_MAX = 4;
+const SPACE = 32;
 
 /** @returns the line to forward; "" when nothing is left of it */
-export function readCookieLine(line: string, roles: ReadonlyMap<string, CookieRole>): string {
-  let kept: string[] | null = null;
+export function readCookieLine(
+  line: string,
+  roles: ReadonlyMap<string, CookieRole>,
+  values: CookieValues,
+): string {
+  // Pieces are only cut out when something has to go: mostly the line is forwarded as it came.
+  let kept = "";
+  let keptTo = 0;
   let start = 0;
-  const before: string[] = [];
-  while (start <= line.length) {
+  while (start < line.length) {
     let end = line.indexOf(";", start);
     if (end < 0) end = line.length;
-    const pair = line.slice(start, end);
-    const equals = pair.indexOf("=");
-    const role = equals < 0 ? undefined : roles.get(pair.slice(0, equals).trim());
-    if (role !== undefined && role.values.length < VALUES_MAX)
-      role.values.push(pair.slice(equals + 1).trim());
-    if (role !== undefined && !role.forwarded) kept ??= [...before];
-    else if (kept !== null) kept.push(pair);
-    else before.push(pair);
+    const equals = line.indexOf("=", start);
+    if (equals >= 0 && equals < end) {
+      let nameStart = start;
+      while (line.charCodeAt(nameStart) === SPACE) nameStart++;
+      const role = roles.get(line.slice(nameStart, equals).trimEnd());
+      if (role !== undefined) {
+        const collected = values[role.slot];
+        if (collected.length < VALUES_MAX) collected.push(line.slice(equals + 1, end).trim());
+        if (!role.forwarded) {
+          kept += line.slice(keptTo, start);
+          keptTo = Math.min(end + 1, line.length);
+        }
+      }
+    }
     start = end + 1;
   }
-  return kept === null ? line : kept.join(";").trim();
+  if (keptTo === 0) return line;
+  return (kept + line.slice(keptTo)).trim().replace(/;$/, "");
 }

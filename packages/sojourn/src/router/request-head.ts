@@ -7,7 +7,7 @@
 import type { IncomingMessage } from "node:http";
 import { affinityAddress, clientAddress, plainAddress } from "./address.ts";
 import type { AffinityHints } from "./affinity.ts";
-import { type CookieRole, readCookieLine } from "./cookie-header.ts";
+import { type CookieRole, type CookieValues, readCookieLine } from "./cookie-header.ts";
 import type { RouterSettings } from "./options.ts";
 
 /** A request that is fit to be forwarded. */
@@ -66,16 +66,23 @@ export class RequestReader {
   readonly #settings: RouterSettings;
   readonly #via: string;
   readonly #readHints: HintReader;
+  readonly #cookieRoles = new Map<string, CookieRole>();
 
   /** @param via  this router's name in `Via`, unique enough to recognise a request that comes round again */
   constructor(settings: RouterSettings, via: string, readHints: HintReader) {
     this.#settings = settings;
     this.#via = via;
     this.#readHints = readHints;
+    const { sessionCookieNames, overrideCookieName, cookieName } = settings;
+    for (const name of sessionCookieNames) this.#cookieRoles.set(name, { slot: "session", forwarded: true });
+    if (overrideCookieName !== null) {
+      this.#cookieRoles.set(overrideCookieName, { slot: "override", forwarded: false });
+    }
+    this.#cookieRoles.set(cookieName, { slot: "affinity", forwarded: false });
   }
 
   read(request: IncomingMessage): RequestHead | Refusal {
-    const { limits, trusts, cookieName, sessionCookieNames, overrideCookieName } = this.#settings;
+    const { limits, trusts } = this.#settings;
     const method = request.method ?? "";
     const target = request.url ?? "";
     const raw = request.rawHeaders;
@@ -83,18 +90,7 @@ export class RequestReader {
     if (target.length > limits.urlBytesMax) return { status: 414, reason: "the request target is too long" };
     if (raw.length / 2 > limits.headerCountMax) return { status: 431, reason: "too many header fields" };
 
-    const affinityValues: string[] = [];
-    const overrideValues: string[] = [];
-    const sessionValues = sessionCookieNames.map((): string[] => []);
-    const cookieRoles = new Map<string, CookieRole>();
-    for (const [index, name] of sessionCookieNames.entries()) {
-      cookieRoles.set(name, { values: sessionValues[index]!, forwarded: true });
-    }
-    if (overrideCookieName !== null) {
-      cookieRoles.set(overrideCookieName, { values: overrideValues, forwarded: false });
-    }
-    cookieRoles.set(cookieName, { values: affinityValues, forwarded: false });
-
+    const cookies: CookieValues = { affinity: [], session: [], override: [] };
     const headers: string[] = ["Host", ""];
     const forwarding: string[] = [];
     let hosts = 0;
@@ -114,7 +110,7 @@ export class RequestReader {
       bytes += name.length + value.length + 4;
       const lower = name.toLowerCase();
       if (lower === "cookie") {
-        const kept = readCookieLine(value, cookieRoles);
+        const kept = readCookieLine(value, this.#cookieRoles, cookies);
         if (kept !== "") headers.push(name, kept);
       } else if (isForwardingField(lower)) {
         if (lower === "x-forwarded-for") forwardedFor = joined(forwardedFor, value);
@@ -143,7 +139,7 @@ export class RequestReader {
     // A second Host is the one framing error that Node's parser lets through: servers differ on which of them counts.
     if (hosts > 1) return { status: 400, reason: "more than one Host field" };
     let path = target;
-    const absolute = ABSOLUTE_FORM.exec(target);
+    const absolute = target.startsWith("/") ? null : ABSOLUTE_FORM.exec(target);
     if (absolute !== null) {
       host = absolute[1]!;
       path = absolute[2] === "" ? "/" : absolute[2]!.startsWith("/") ? absolute[2]! : `/${absolute[2]}`;
@@ -177,8 +173,8 @@ export class RequestReader {
       expectContinue,
       takesTrailers,
       clientSecure: secure,
-      hints: this.#readHints(affinityValues, sessionValues.flat(), affinityAddress(client)),
-      affinityOff: overrideValues.includes("none"),
+      hints: this.#readHints(cookies.affinity, cookies.session, affinityAddress(client)),
+      affinityOff: cookies.override.includes("none"),
     };
   }
 
