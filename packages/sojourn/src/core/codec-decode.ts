@@ -1,6 +1,7 @@
 /**
- * The reading half of core/codec.ts. Values that hold nothing JSON has no words for, nearly all, are done after
- * JSON.parse; the others are walked once. Never a reviver: it visits every member of every value, several times slower.
+ * The reading half of core/codec.ts. Values that hold nothing JSON has no words for, nearly all, are done
+ * after JSON.parse; the others are walked once. Never a reviver: it visits every member of every value,
+ * several times slower.
  */
 import { BIGINT_DIGITS_MAX, SPECIAL_NUMBERS, TAG, TAGGED, VALUE_DEPTH_MAX } from "./codec-tags.ts";
 import { SessionError } from "./errors.ts";
@@ -155,7 +156,9 @@ function hasMoreBrackets(text: string, max: number): boolean {
   return false;
 }
 
-/** Levels of brackets outside strings. Text that is not JSON gives some number; the parser refuses it later. */
+/**
+ * Levels of brackets outside strings. Text that is not JSON gives some number; the parser refuses it later.
+ */
 function jsonDepth(text: string): number {
   let depth = 0;
   let deepest = 0;

@@ -1,6 +1,7 @@
 /**
- * The writing half of core/codec.ts: one pass that checks and writes at once, so every property is read exactly once and
- * nothing can change between the check and the writing. Measured as fast as a check followed by JSON.stringify.
+ * The writing half of core/codec.ts: one pass that checks and writes at once, so every property is read
+ * exactly once and nothing can change between the check and the writing. About as fast as the same checks
+ * followed by JSON.stringify.
  */
 import { BIGINT_DIGITS_MAX, VALUE_BYTES_MAX, VALUE_DEPTH_MAX } from "./codec-tags.ts";
 import { SessionError } from "./errors.ts";
@@ -33,7 +34,10 @@ class Encoding {
   readonly #steps: Step[] = [];
   readonly #containers: object[] = [];
   #depth = 0;
-  /** The text will have at least so many characters. Checked on the way: shared branches may multiply without bound. */
+  /**
+   * The text will have at least so many characters. Checked on the way: shared branches may multiply without
+   * bound.
+   */
   #chars = 0;
 
   constructor(attribute: string) {

@@ -1,21 +1,24 @@
 /**
- * Values as bytes: one codec byte, then tagged JSON in UTF-8. Readable in a dump and by other languages, and unlike plain
- * JSON it changes nothing on the way: what cannot come back as it was is refused, naming attribute and path.
+ * Values as bytes: one codec byte, then tagged JSON in UTF-8. Readable in a dump and by other languages, and
+ * unlike plain JSON it changes nothing on the way: what cannot come back as it was is refused, naming
+ * attribute and path.
  *
- * Carried: null, booleans, strings (lone surrogates too), numbers (NaN, ±Infinity and -0 too), undefined, BigInt, Date
- * (invalid too), Map, Set, Uint8Array, Buffer (each comes back as what it was), arrays, plain objects.
- * - A plain object has the prototype of an object literal of any realm, or none; it comes back with the usual one.
- *   Everything else with a prototype of its own is refused, and `toJSON` is never called: it is code of yesterday's release.
- * - Refused too: functions, symbols, symbol keys, holes in arrays, named properties of arrays, dates, maps and sets,
- *   cycles, more than VALUE_DEPTH_MAX levels, BigInts of more than BIGINT_DIGITS_MAX digits.
- * - A getter is read once and what it gives is stored. Non-enumerable properties are not data. An object reached on two
- *   ways comes back twice. Own `__proto__` keys are dropped, here and when reading.
+ * Carried: null, booleans, strings (lone surrogates too), numbers (NaN, ±Infinity and -0 too), undefined,
+ * BigInt, Date (invalid too), Map, Set, Uint8Array, Buffer (each comes back as what it was), arrays, plain
+ * objects.
+ * - A plain object has the prototype of an object literal of any realm, or none; it comes back with the usual
+ *   one. Everything else with a prototype of its own is refused, and `toJSON` is never called: it is code of
+ *   yesterday's release.
+ * - Refused too: functions, symbols, symbol keys, holes in arrays, named properties of arrays, dates, maps
+ *   and sets, cycles, more than VALUE_DEPTH_MAX levels, BigInts of more than BIGINT_DIGITS_MAX digits.
+ * - A getter is read once and what it gives is stored. Non-enumerable properties are not data. An object
+ *   reached on two ways comes back twice. Own `__proto__` keys are dropped, here and when reading.
  *
- * What JSON has no words for is an object whose first key is `$t`: `{"$t":"Date","v":0}`. A caller's own keys that begin
- * with `$` get one `$` more, so the two never meet.
+ * What JSON has no words for is an object whose first key is `$t`: `{"$t":"Date","v":0}`. A caller's own keys
+ * that begin with `$` get one `$` more, so the two never meet.
  *
- * The same value gives the same bytes as long as its keys were added in the same order, and encode(decode(b)) is b again
- * for every b that encode made: changes are found by comparing bytes.
+ * The same value gives the same bytes as long as its keys were added in the same order, and encode(decode(b))
+ * is b again for every b that encode made: changes are found by comparing bytes.
  */
 import { isUtf8 } from "node:buffer";
 import { decodeText, unreadable } from "./codec-decode.ts";
@@ -28,7 +31,8 @@ export interface Codec {
   /**
    * @param attribute  its name, for messages
    * @returns          at most VALUE_BYTES_MAX bytes; never changed by anyone from then on
-   * @throws {SessionError} UNSUPPORTED_VALUE; SESSION_TOO_LARGE over VALUE_BYTES_MAX. No message holds a value.
+   * @throws {SessionError} UNSUPPORTED_VALUE; SESSION_TOO_LARGE over VALUE_BYTES_MAX. No message holds a
+   *           value.
    */
   encode(value: unknown, attribute: string): Uint8Array;
   /**

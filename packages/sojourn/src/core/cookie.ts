@@ -1,8 +1,9 @@
 /**
  * Cookies as header text: finding ours, writing ours, and the signed id inside.
  *
- * The value is `<id>.<HMAC-SHA256 of it>`, both base64url, then `:<clone id>` when the domain uses one. The signature is
- * no secret-keeper (the id alone is 256 bits): it lets a server refuse made-up ids without asking the store.
+ * The value is `<id>.<HMAC-SHA256 of it>`, both base64url, then `:<clone id>` when the domain uses one. The
+ * signature is no secret-keeper (the id alone is 256 bits): it lets a server refuse made-up ids without
+ * asking the store.
  *
  * Sources: RFC 6265bis; the clone suffix is what WebSphere and Tomcat route by.
  */
@@ -10,7 +11,10 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { SessionError } from "./errors.ts";
 import { isSessionId, type SessionId } from "./ids.ts";
 
-/** What is looked at of a `Cookie` header. Node refuses longer ones unless told otherwise; a cookie cut here is ignored. */
+/**
+ * What is looked at of a `Cookie` header. Node refuses longer ones unless told otherwise; a cookie cut here
+ * is ignored.
+ */
 export const COOKIE_HEADER_CHARS_MAX = 16_384;
 /** One more than one is refused anyway; more only tell how many. */
 export const COOKIE_VALUES_MAX = 8;
@@ -23,10 +27,11 @@ const EQUALS = 0x3d;
 const QUOTE = 0x22;
 
 /**
- * Every value `header` has for the cookie `name`, in its order, at most COOKIE_VALUES_MAX. Names compare exactly; spaces
- * around a value and one pair of quotes go, nothing is percent-decoded.
+ * Every value `header` has for the cookie `name`, in its order, at most COOKIE_VALUES_MAX. Names compare
+ * exactly; spaces around a value and one pair of quotes go, nothing is percent-decoded.
  *
- * @param header  all `Cookie` headers joined with "; ". Only the first COOKIE_HEADER_CHARS_MAX characters count.
+ * @param header  all `Cookie` headers joined with "; ". Only the first COOKIE_HEADER_CHARS_MAX characters
+ *           count.
  */
 export function parseCookies(header: string | undefined, name: string): readonly string[] {
   if (!header || name === "") return NONE;
@@ -50,7 +55,10 @@ export function parseCookies(header: string | undefined, name: string): readonly
 }
 
 export interface CookieAttributes {
-  /** How long the browser keeps it, in ms, rounded up to seconds. 0 deletes it. Absent: until the browser closes. */
+  /**
+   * How long the browser keeps it, in ms, rounded up to seconds. 0 deletes it. Absent: until the browser
+   * closes.
+   */
   readonly maxAgeMs?: number | undefined;
   readonly expires?: Date | undefined;
   readonly path?: string | undefined;
@@ -72,8 +80,9 @@ const PRIORITY = { low: "Low", medium: "Medium", high: "High" } as const;
 /**
  * One whole `Set-Cookie` value.
  *
- * @throws {SessionError} INVALID_OPTION for text that would break the header, and for combinations that browsers drop
- *         without a word (`__Host-` without Secure, SameSite=None without Secure, …). Never holds the value.
+ * @throws {SessionError} INVALID_OPTION for text that would break the header, and for combinations that
+ *         browsers drop without a word (`__Host-` without Secure, SameSite=None without Secure, …). Never
+ *         holds the value.
  */
 export function serializeCookie(name: string, value: string, attributes: CookieAttributes = {}): string {
   requireValid(name, value, attributes);
@@ -110,8 +119,9 @@ const SIGNED_CHARS = 87;
 const CACHE_ENTRIES_MAX_DEFAULT = 10_000;
 
 /**
- * Tells ids that this domain issued from all other text. Remembers what it verified, so a browser that comes back costs
- * a look-up instead of an HMAC; what it refused it does not remember, so forgeries displace nothing.
+ * Tells ids that this domain issued from all other text. Remembers what it verified, so a browser that comes
+ * back costs a look-up instead of an HMAC; what it refused it does not remember, so forgeries displace
+ * nothing.
  */
 export class IdVerifier {
   #keys: readonly Buffer[] = [];
@@ -129,7 +139,10 @@ export class IdVerifier {
     this.setKeys(keys);
   }
 
-  /** @param value  `<id>.<signature>`, without a clone suffix. @returns null for anything not signed with an accepted key */
+  /**
+   * @param value  `<id>.<signature>`, without a clone suffix.
+   * @returns null for anything not signed with an accepted key
+   */
   verify(value: string): SessionId | null {
     const known = this.#young.get(value);
     if (known !== undefined) return known;
@@ -147,7 +160,9 @@ export class IdVerifier {
     return this.#young.size + this.#old.size;
   }
 
-  /** The keys accepted from now on. Forgets everything: what a key that left has signed must not outlive it. */
+  /**
+   * The keys accepted from now on. Forgets everything: what a key that left has signed must not outlive it.
+   */
   setKeys(keys: readonly Buffer[]): void {
     if (keys.length === 0)
       throw new SessionError("INVALID_OPTION", "Cannot verify session ids: no key given");

@@ -1,6 +1,6 @@
 /**
- * Keys from the domain's secret: one for each purpose, so that a cookie can never be replayed as a token and a leaked
- * token key opens no connection.
+ * Keys from the domain's secret: one for each purpose, so that a cookie can never be replayed as a token and
+ * a leaked token key opens no connection.
  *
  * Source: RFC 5869 (HKDF), with SHA-256.
  */
@@ -25,7 +25,8 @@ export interface SecretKeys {
 
 /**
  * @param secrets  one, or several while rotating, newest first; each at least SECRET_CHARS_MIN characters
- * @throws {SessionError} INVALID_OPTION when there is none or one is too short; the message never holds a secret
+ * @throws {SessionError} INVALID_OPTION when there is none or one is too short; the message never holds a
+ *           secret
  */
 export function deriveKeys(secrets: string | readonly string[]): SecretKeys {
   const list = typeof secrets === "string" ? [secrets] : secrets;

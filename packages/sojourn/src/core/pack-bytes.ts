@@ -1,7 +1,7 @@
 /**
- * Numbers and texts of core/pack.ts. Numbers are LEB128: seven bits a byte, lowest first, in their shortest form only.
- * Texts begin with a number: twice the length in bytes, plus one when they are UTF-16 instead of UTF-8. UTF-16 is for
- * names with lone surrogates, which UTF-8 cannot hold, and for nothing else.
+ * Numbers and texts of core/pack.ts. Numbers are LEB128: seven bits a byte, lowest first, in their shortest
+ * form only. Texts begin with a number: twice the length in bytes, plus one when they are UTF-16 instead of
+ * UTF-8. UTF-16 is for names with lone surrogates, which UTF-8 cannot hold, and for nothing else.
  */
 import { isUtf8 } from "node:buffer";
 import { SessionError } from "./errors.ts";

@@ -1,18 +1,19 @@
 /**
- * A session record as one block of bytes: what a store keeps in memory and what travels between members. A packed
- * session takes about half the memory of the same as objects, and the garbage collector sees one thing instead of thirty.
+ * A session record as one block of bytes: what a store keeps in memory and what travels between members. A
+ * packed session takes about half the memory of the same as objects, and the garbage collector sees one thing
+ * instead of thirty.
  *
- * A format byte, then fields: tag byte, length, content. Fields that this release does not know are kept byte for byte
- * and written back last, so a session survives a domain of two releases. Attributes written by one commit share one row
- * of the commit table, in which epochs and members are numbers.
+ * A format byte, then fields: tag byte, length, content. Fields that this release does not know are kept byte
+ * for byte and written back last, so a session survives a domain of two releases. Attributes written by one
+ * commit share one row of the commit table, in which epochs and members are numbers.
  *
  *   1 birth      8 bytes                         5 members     texts
  *   2 principal  text; absent: null              6 lineage     (epoch, counter)…, in write order
  *   3 state      1: superseded; absent: live     7 commits     (epoch, counter, physical ms, logical, member)…
  *   4 epochs     8 bytes each                    8 attributes  (name, commit, length, value)…, in order
  *
- * The first commit is the record's own; the others count physical ms from it. Key and times are not in here: they are
- * the store's index, and a touch moves them without the content.
+ * The first commit is the record's own; the others count physical ms from it. Key and times are not in here:
+ * they are the store's index, and a touch moves them without the content.
  *
  * Reading never allocates for what a length claims, only for what is there, whoever wrote the bytes.
  */
@@ -60,8 +61,8 @@ const EPOCH_PATTERN = /^[0-9a-f]{16}$/;
 /**
  * Everything of `record` except its key and its four times, in a Buffer of exactly its own size.
  *
- * @throws {RangeError} for a record that no authority makes: an epoch or birth that is not 16 hex characters, a number
- *         that is not a safe integer ≥ 0
+ * @throws {RangeError} for a record that no authority makes: an epoch or birth that is not 16 hex characters,
+ *         a number that is not a safe integer ≥ 0
  */
 export function packRecord(record: SessionRecord): Buffer {
   const tables = new Tables(record);
@@ -110,9 +111,11 @@ export function packRecord(record: SessionRecord): Buffer {
 }
 
 /**
- * The record that was packed. Attribute values are views of `bytes`: they live as long, and nobody may change either.
+ * The record that was packed. Attribute values are views of `bytes`: they live as long, and nobody may change
+ * either.
  *
- * @throws {SessionError} STORED_DATA_UNREADABLE for anything `packRecord` of this or a newer release did not write
+ * @throws {SessionError} STORED_DATA_UNREADABLE for anything `packRecord` of this or a newer release did not
+ *           write
  */
 export function unpackRecord(key: SessionKey, times: RecordTimes, bytes: Uint8Array): SessionRecord {
   const buffer = Buffer.isBuffer(bytes)

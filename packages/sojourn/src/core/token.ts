@@ -1,7 +1,8 @@
 /**
- * The freshness token: tells a server which write this browser has seen last, so that a copy which contains it can be
- * served without asking. A hint and never an authority: nobody gains rights by one, and without one a read costs a round
- * trip. Signed all the same, so that no client can claim writes that never were and keep every server waiting for them.
+ * The freshness token: tells a server which write this browser has seen last, so that a copy which contains
+ * it can be served without asking. A hint and never an authority: nobody gains rights by one, and without one
+ * a read costs a round trip. Signed all the same, so that no client can claim writes that never were and keep
+ * every server waiting for them.
  *
  * Bound to the session: a token taken from one session proves nothing about another.
  *
@@ -14,7 +15,9 @@ import type { Epoch, Version } from "./version.ts";
 
 export interface FreshnessToken {
   readonly version: Version;
-  /** Of that commit's stamp. The member is left out: it only breaks ties between two writers of one moment. */
+  /**
+   * Of that commit's stamp. The member is left out: it only breaks ties between two writers of one moment.
+   */
   readonly physicalMs: number;
   readonly logical: number;
 }
@@ -91,7 +94,10 @@ function macOf(bytes: Buffer, sessionKey: SessionKey, key: Buffer): Buffer {
 
 const keyIds = new WeakMap<Buffer, number>();
 
-/** Spares the HMAC for tokens of keys long gone. Says nothing about the key: it is one byte of another HMAC under it. */
+/**
+ * Spares the HMAC for tokens of keys long gone. Says nothing about the key: it is one byte of another HMAC
+ * under it.
+ */
 function keyIdOf(key: Buffer): number {
   let id = keyIds.get(key);
   if (id === undefined) {

@@ -26,7 +26,6 @@ export type Lineage = ReadonlyMap<Epoch, number>;
 /** Older epochs can no longer be presented: their tokens have outlived any session. */
 export const LINEAGE_EPOCHS_MAX = 8;
 
-/** @param draw  random bytes of a clock */
 export function newEpoch(clock: Pick<Clock, "randomBytes">): Epoch {
   return clock.randomBytes(8).toString("hex") as Epoch;
 }
