@@ -55,7 +55,7 @@ function rowOf({ at, method, path, server, status, tookMs, body, verdict, redire
       status === null ? "–" : String(status),
     ),
     h("td", { class: "number" }, tookMs.toFixed(0)),
-    h("td", { class: "version" }, h("code", {}, version), flagOf(verdict, body)),
+    h("td", { class: "version" }, flagOf(verdict, body), h("code", {}, version)),
   );
 }
 

@@ -32,6 +32,5 @@ servers.addEventListener("strategy", () => {
 // What a death did to the session is the question, so it is asked at once, whoever killed.
 servers.addEventListener("death", () => void session.refresh());
 
-await servers.start();
-await session.refresh();
+await Promise.all([servers.start(), session.refresh()]);
 document.documentElement.dataset.ready = "";

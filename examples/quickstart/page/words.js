@@ -24,9 +24,9 @@ const WORDS = {
     answeredBy: "Answered by",
     requests: "Requests",
     lostSessions: "Lost sessions",
-    lostSessionsMeaning: "Answers that no longer knew a session this page was told exists",
+    lostSessionsMeaning: "the answer does not know a session this page was told exists",
     staleAnswers: "Stale answers",
-    staleAnswersMeaning: "Answers that differ from what this page was told is stored",
+    staleAnswersMeaning: "the answer differs from what this page was told is stored",
     servers: "Servers",
     "role.router": "Router",
     "role.shop": "Shop",
@@ -111,9 +111,9 @@ const WORDS = {
     answeredBy: "응답한 서버",
     requests: "요청",
     lostSessions: "잃은 세션",
-    lostSessionsMeaning: "있다고 들은 세션을 더는 모르는 응답의 수",
+    lostSessionsMeaning: "있다고 들은 세션을 모르는 응답",
     staleAnswers: "어긋난 응답",
-    staleAnswersMeaning: "저장되었다고 들은 내용과 다른 응답의 수",
+    staleAnswersMeaning: "저장되었다고 들은 내용과 다른 응답",
     servers: "서버",
     "role.router": "라우터",
     "role.shop": "가게",
@@ -203,9 +203,6 @@ export function translate() {
   for (const element of document.querySelectorAll("[data-i18n-label]")) {
     element.setAttribute("aria-label", say(element.dataset.i18nLabel));
     element.title = say(element.dataset.i18nLabel);
-  }
-  for (const element of document.querySelectorAll("[data-i18n-title]")) {
-    element.title = say(element.dataset.i18nTitle);
   }
 }
 

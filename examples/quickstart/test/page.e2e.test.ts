@@ -1,5 +1,5 @@
 /** The shop in a real browser: what a newcomer does first, under the strategies whose difference it is about. */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
@@ -9,7 +9,8 @@ import { isAlive, Quickstart, until } from "./quickstart.test.support.ts";
 /** Set by `npm test` when the machine has one. */
 const CHROMIUM = process.env.SOJOURN_CHROMIUM;
 /** Set to keep the pictures: every language, theme and width of the page. */
-const PICTURES = process.env.SOJOURN_PICTURES ?? mkdtempSync(join(tmpdir(), "quickstart-pictures-"));
+const KEPT = process.env.SOJOURN_PICTURES;
+const PICTURES = KEPT ?? mkdtempSync(join(tmpdir(), "quickstart-pictures-"));
 
 const FLAGS = [
   "--headless",
@@ -27,7 +28,10 @@ describe.skipIf(CHROMIUM === undefined)("the page in Chromium (chromium)", () =>
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   });
-  afterAll(() => browser.close());
+  afterAll(async () => {
+    if (KEPT === undefined) rmSync(PICTURES, { recursive: true, force: true });
+    await browser.close();
+  });
 
   /** Opens the page and fails the test on anything the browser complains about, answers of dying servers apart. */
   async function open(url: string, options: BrowserContextOptions = {}): Promise<Page> {

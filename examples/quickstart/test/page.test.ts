@@ -19,11 +19,19 @@ test("Korean and English have the same words", () => {
 test("every word that the page asks for exists", () => {
   const { en = [] } = wordKeys() as Record<string, string[]>;
   const asked = files.flatMap(({ text }) => [
-    ...[...text.matchAll(/data-i18n(?:-label|-title)?="([^"]+)"/g)].map((match) => match[1]),
+    ...[...text.matchAll(/data-i18n(?:-label)?="([^"]+)"/g)].map((match) => match[1]),
     ...[...text.matchAll(/\b(?:say|label)\((?:[^,"`]+, )?"([^"]+)"/g)].map((match) => match[1]),
   ]);
   expect(asked.length).toBeGreaterThan(40);
   expect(asked.filter((key) => !en.includes(key ?? ""))).toEqual([]);
+});
+
+test("the words that stand in the page itself are the English ones", async () => {
+  Object.assign(globalThis, { document: { documentElement: { lang: "en" } } });
+  const { say } = (await import("../page/words.js" as string)) as { say: (key: string) => string };
+  const written = [...html.matchAll(/data-i18n="([^"]+)"[^>]*>([^<]+)</g)];
+  expect(written.length).toBeGreaterThan(25);
+  for (const [, key = "", text = ""] of written) expect(text.replace(/\s+/g, " ").trim()).toBe(say(key));
 });
 
 test("nothing comes from the network, and no script or style stands in the page itself", () => {
