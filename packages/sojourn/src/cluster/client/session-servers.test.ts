@@ -487,6 +487,48 @@ test("a watch's lease counts from the sending of the last answered heartbeat and
   expect(server.status().watchers).toBe(1);
 });
 
+test("a slow network shortens the lease by its whole round trip", async () => {
+  const world = given();
+  await world.serve();
+  const store = world.client();
+  const watching = store.watch({ invalidated: () => undefined });
+  await world.clock.advanceAsync(1);
+  const watch = await watching;
+  world.network.latencyMs = 200;
+  await world.clock.advanceAsync(2_000);
+  const leases: number[] = [];
+  for (let step = 0; step < 100; step++) {
+    await world.clock.advanceAsync(20);
+    leases.push(watch.leaseUntilMs() - world.clock.monotonicMs());
+  }
+  expect(Math.max(...leases)).toBeLessThanOrEqual(1_600);
+  expect(Math.max(...leases)).toBeGreaterThan(1_500);
+});
+
+test("over a new connection there is no lease before the watch itself was answered", async () => {
+  const world = given();
+  const server = await puppet(world);
+  const store = world.client();
+  const watching = store.watch({ invalidated: () => undefined });
+  await world.clock.advanceAsync(1);
+  // One of the connection, which is new, and one of the call.
+  const [first, second] = server.received as [Received, Received];
+  for (const { id } of [first, second]) first.connection.send(encodeReply(id, { op: "watch" }, 0));
+  await world.clock.advanceAsync(600);
+  const watch = await watching;
+  expect(watch.leaseUntilMs()).toBeGreaterThan(world.clock.monotonicMs());
+  first.connection.close();
+  await world.clock.advanceAsync(700);
+  const again = server.received[2]!;
+  expect(again.request.op).toBe("watch");
+  expect(store.status().connectedTo).toBe(MEMBER);
+  // Heartbeats are answered, but nobody has promised to tell of changes yet.
+  expect(watch.leaseUntilMs()).toBe(0);
+  again.connection.send(encodeReply(again.id, { op: "watch" }, 0));
+  await world.clock.advanceAsync(1);
+  expect(watch.leaseUntilMs()).toBeGreaterThan(world.clock.monotonicMs());
+});
+
 test("changes of one turn are told in one push, before a later heartbeat is answered", async () => {
   const world = given();
   await world.serve();

@@ -155,7 +155,9 @@ test("plain bytes to a TLS server and TLS to a plain one are told apart from a w
     holding(KEYS[0]).connect(open.address, { frame: () => undefined, closed: resolve });
   });
   expect(reason).toMatchObject({ code: "INVALID_FRAME" });
-  expect(reason?.message).toMatch(/does not speak TLS; perhaps it was started without a secret, this side has one$/);
+  expect(reason?.message).toMatch(
+    /does not speak TLS; perhaps it was started without a secret, this side has one$/,
+  );
   await open.stop();
 });
 
