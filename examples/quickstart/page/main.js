@@ -23,7 +23,8 @@ startAffinity();
 session.addEventListener("view", () => floor.draw());
 session.addEventListener("request", ({ detail }) => {
   log.add(detail);
-  if (detail.server !== null) servers.markAnswering(detail.server);
+  if (detail.server === null) servers.lookSoon();
+  else servers.markAnswering(detail.server);
 });
 servers.addEventListener("strategy", () => {
   showStrategy(servers.strategy);

@@ -16,6 +16,7 @@ export class Servers extends EventTarget {
   #launcher = null;
   #timer = undefined;
   #soon = 0;
+  #isLooking = false;
 
   start() {
     document.addEventListener("visibilitychange", () => this.#schedule(0));
@@ -26,6 +27,11 @@ export class Servers extends EventTarget {
     for (const [each, cell] of this.#cells) cell.item.classList.toggle("answering", each === name);
   }
 
+  /** Something went wrong elsewhere on the page: the next look is worth taking now. */
+  lookSoon() {
+    if (!this.#isLooking) this.#schedule(POLL_SOON_MS);
+  }
+
   #schedule(delayMs) {
     clearTimeout(this.#timer);
     // A page nobody looks at asks nothing.
@@ -34,7 +40,9 @@ export class Servers extends EventTarget {
   }
 
   async #poll() {
+    this.#isLooking = true;
     const overview = await ask("GET", "/control/servers");
+    this.#isLooking = false;
     if (overview.ok) this.#show(overview.body);
     else this.#showSilence();
     this.#schedule(this.#soon-- > 0 ? POLL_SOON_MS : POLL_MS);

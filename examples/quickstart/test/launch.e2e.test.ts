@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { freeBase, isAlive, isFree, portsOf, Quickstart, until } from "./quickstart.test.support.ts";
+import { freeBase, isAlive, isFree, portsOf, Quickstart, send, until } from "./quickstart.test.support.ts";
 
 const SHOPS = ["express", "fastify", "node"];
 
@@ -52,6 +52,23 @@ test.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s stops everything and tid
   expect(up.filter(({ pid }) => isAlive(pid))).toEqual([]);
   for (const { port } of up) expect(await isFree(port)).toBe(true);
   expect(readdirSync(it.stateDir).filter((name) => !name.endsWith(".log"))).toEqual([]);
+});
+
+test("a request that takes its time does not hold up the stop", async () => {
+  await using it = await Quickstart.start();
+  const up = it.up();
+  const slow = send(it.url, "GET", "/session?delayMs=30000").then(
+    () => "answered",
+    () => "cut off",
+  );
+  // The shop has the slow request before it answers the one that came after it.
+  for (const name of SHOPS) await send(it.shopUrl(name), "GET", "/session");
+  const startedMs = performance.now();
+  it.process.kill("SIGTERM");
+  expect(await it.ended()).toBe(0);
+  expect(performance.now() - startedMs).toBeLessThan(10_000);
+  expect(await slow).toBe("cut off");
+  expect(up.filter(({ pid }) => isAlive(pid))).toEqual([]);
 });
 
 test("a launcher that is killed leaves no process behind, and the next start says what it found", async () => {

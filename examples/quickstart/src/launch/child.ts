@@ -29,7 +29,7 @@ export interface Report {
 
 const LEASH = new URL("./leash.js", import.meta.url).href;
 const READY_TIMEOUT_MS = 20_000;
-const STOP_TIMEOUT_MS = 4_000;
+const STOP_TIMEOUT_MS = 2_500;
 const POLL_MS = 20;
 const LOG_LINES_SHOWN = 12;
 
