@@ -57,7 +57,7 @@ export class Screen {
 
   #redraw(status: readonly ServerStatus[]): void {
     // A line that wraps would be two, and the next drawing would begin in the wrong place.
-    const width = Math.max(20, this.#out.columns - 1);
+    const width = this.#out.columns > 0 ? this.#out.columns - 1 : undefined;
     const lines = table(status).map((line) => `\x1b[2K${line.slice(0, width)}`);
     const up = this.#drawnLines > 0 ? `\x1b[${this.#drawnLines}A` : "";
     this.#out.write(`${up}${lines.join("\n")}\n`);
