@@ -144,7 +144,10 @@ async function listenTcp(
 }
 
 function remoteText(socket: Socket): string {
-  return addressText({ host: socket.remoteAddress ?? "?", port: socket.remotePort ?? 0 });
+  const { remoteAddress, remotePort } = socket;
+  // Gone already, and its address with it.
+  if (remoteAddress === undefined) return "a caller that hung up";
+  return addressText({ host: remoteAddress, port: remotePort ?? 0 });
 }
 
 function handshakeFault(error: NodeJS.ErrnoException, remote: string, security: Security): SessionError {
@@ -155,7 +158,7 @@ function handshakeFault(error: NodeJS.ErrnoException, remote: string, security: 
       `Cannot accept ${remote}: it speaks without TLS; it has no secret for domain "${security.domain}"`,
     );
   }
-  return new SessionError("INVALID_FRAME", `Cannot accept ${remote}: the TLS handshake failed`, {
+  return new SessionError("INVALID_FRAME", `Cannot accept ${remote}: the TLS handshake was not finished`, {
     cause: error,
   });
 }
