@@ -10,6 +10,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -60,7 +61,9 @@ function prepare({ lock = LOCK, installed, npm = "exit 0", tsc = "" }: Project) 
     env,
     encoding: "utf8",
   });
-  return { status, stdout, stderr, npm: existsSync(called) ? readFileSync(called, "utf8").trim() : null };
+  const words = existsSync(called) ? readFileSync(called, "utf8").trim() : null;
+  rmSync(root, { recursive: true, force: true });
+  return { status, stdout, stderr, npm: words };
 }
 
 test("nothing is installed when everything is there", () => {

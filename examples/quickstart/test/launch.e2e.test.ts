@@ -101,7 +101,7 @@ test("when the shell that npm uses dies, everything stops: it passes no signal o
 
 test("a second start says where the first one runs and leaves it alone", async () => {
   await using first = await Quickstart.start();
-  const second = await begin([], { stateDir: first.stateDir });
+  await using second = await begin([], { stateDir: first.stateDir });
   expect(await second.ended()).toBe(1);
   expect(second.output).toContain(first.url);
   expect(second.output).toContain(String(first.process.pid));
@@ -143,7 +143,7 @@ test("a taken port ends the start before anything runs, naming port, owner and a
   const { router, shops } = portsOf(base);
   const held = await Promise.all([hold(router), hold(shops[1] ?? 0)]);
   try {
-    const it = await begin([], { base });
+    await using it = await begin([], { base });
     expect(await it.ended()).toBe(1);
     for (const port of [router, shops[1]]) expect(it.output).toContain(`Port ${port} `);
     expect(it.output).toContain(`pid ${process.pid}`);
@@ -162,7 +162,7 @@ test.each([
   [["now"], "now"],
 ])("%j is refused in a sentence", async (args, part) => {
   const stateDir = mkdtempSync(join(tmpdir(), "quickstart-"));
-  const it = await begin(args, { stateDir });
+  await using it = await begin(args, { stateDir });
   expect(await it.ended()).toBe(1);
   expect(it.output).toContain(part);
   expect(it.output.trim().split("\n")).toHaveLength(1);
@@ -170,7 +170,7 @@ test.each([
 });
 
 test("--help tells about strategies and ports, and starts nothing", async () => {
-  const it = await begin(["--help"]);
+  await using it = await begin(["--help"]);
   expect(await it.ended()).toBe(0);
   for (const word of ["--strategy", "--port-base", "13080", "sticky"]) expect(it.output).toContain(word);
   expect(readdirSync(it.stateDir)).toEqual([]);
