@@ -24,8 +24,8 @@ import type { OperationCounters } from "./counters.ts";
 
 /** Above this the caller is not read from until it has taken what it asked for. */
 const QUEUED_BYTES_HIGH = 1024 * 1024;
-/** Requests of one connection inside the store at a time. */
-const RUNNING_MAX = 1024;
+/** Requests of one connection inside the store at a time. Each may ask for a large session, so this bounds memory too. */
+const RUNNING_MAX = 64;
 /** A watcher this far behind gets "all" when it has caught up, instead of a growing queue. */
 const PUSH_BYTES_HIGH = 256 * 1024;
 const PUSH_KEYS_MAX = 8192;

@@ -20,6 +20,9 @@ export class FramedSocket implements Connection {
   readonly #gate: Gate | undefined;
   #outgoing: Uint8Array[] = [];
   #outgoingBytes = 0;
+  #reading = true;
+  /** Received while paused, at most one chunk of the socket's: a pause holds between two frames, not between two chunks. */
+  #unread: Buffer | undefined;
   #flushing = false;
   #admitted = false;
   #ended = false;
@@ -77,8 +80,18 @@ export class FramedSocket implements Connection {
   }
 
   setReading(reading: boolean): void {
-    if (reading) this.#socket.resume();
-    else this.#socket.pause();
+    if (reading === this.#reading) return;
+    this.#reading = reading;
+    if (!reading) this.#socket.pause();
+    // Later, because whoever asks may stand in the middle of a frame.
+    else queueMicrotask(() => this.#readOn());
+  }
+
+  #readOn(): void {
+    const unread = this.#unread;
+    this.#unread = undefined;
+    if (unread && !this.#ended) this.#receive(unread);
+    if (this.#reading && !this.#unread) this.#socket.resume();
   }
 
   close(): void {
@@ -127,15 +140,20 @@ export class FramedSocket implements Connection {
 
   #receive(chunk: Buffer): void {
     this.#heardMs = this.#clock.monotonicMs();
+    if (!this.#reading) {
+      this.#unread = this.#unread ? Buffer.concat([this.#unread, chunk]) : chunk;
+      return;
+    }
     const before = this.#parser.bufferedBytes;
     let frames = 0;
     try {
-      this.#parser.push(chunk, (frame) => {
+      const taken = this.#parser.push(chunk, (frame) => {
         if (this.#ended) return false;
         frames++;
         this.#handler.frame(frame);
-        return !this.#ended;
+        return !this.#ended && this.#reading;
       });
+      if (taken < chunk.length && !this.#ended) this.#unread = chunk.subarray(taken);
     } catch (error) {
       this.#cut(
         isSessionError(error)

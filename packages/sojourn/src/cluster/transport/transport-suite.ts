@@ -251,6 +251,25 @@ export const TRANSPORT_CASES: readonly TransportCase[] = [
       assert.equal(near.connection.queuedBytes, 0);
     },
   ),
+  promise("a pause holds between two frames that arrived together, and loses neither", async (network) => {
+    await network.listen();
+    const { near, far } = await network.pair();
+    let whilePaused = 0;
+    far.onFrame = () => {
+      far.connection.setReading(false);
+      whilePaused = far.frames.length;
+    };
+    for (let sent = 0; sent < 100; sent++) near.connection.send(Buffer.from([sent]));
+    for (let read = 1; read <= 100; read++) {
+      await network.harness.until(() => far.frames.length >= read, `frame ${read} arrived`);
+      assert.equal(whilePaused, read);
+      far.connection.setReading(true);
+    }
+    assert.deepEqual(
+      far.frames.map((frame) => frame[0]),
+      Array.from({ length: 100 }, (_, index) => index),
+    );
+  }),
   promise("stop() takes no more callers and leaves connections that stand alone", async (network) => {
     await network.listen();
     const { near, far } = await network.pair();

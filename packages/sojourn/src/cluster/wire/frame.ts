@@ -32,10 +32,11 @@ export class FrameParser {
 
   /**
    * @param onFrame  gets each whole frame without its header, a view valid for as long as it is held; returning false
-   *                 stops: the rest of the chunk is dropped
+   *                 stops after it
+   * @returns        how many bytes of the chunk were taken: all of them unless `onFrame` stopped
    * @throws {SessionError} INVALID_FRAME for an empty frame or one above the limit; the stream cannot go on after it
    */
-  push(chunk: Buffer, onFrame: (frame: Buffer) => boolean): void {
+  push(chunk: Buffer, onFrame: (frame: Buffer) => boolean): number {
     let at = 0;
     while (at < chunk.length) {
       if (this.#buffered === 0 && chunk.length - at >= FRAME_HEADER_BYTES) {
@@ -45,7 +46,7 @@ export class FrameParser {
         if (end <= chunk.length) {
           const frame = chunk.subarray(at + FRAME_HEADER_BYTES, end);
           at = end;
-          if (!onFrame(frame)) return;
+          if (!onFrame(frame)) return at;
           continue;
         }
         this.#wanted = FRAME_HEADER_BYTES + length;
@@ -65,8 +66,9 @@ export class FrameParser {
       this.#chunks = [];
       this.#buffered = 0;
       this.#wanted = 0;
-      if (!onFrame(whole.subarray(FRAME_HEADER_BYTES))) return;
+      if (!onFrame(whole.subarray(FRAME_HEADER_BYTES))) return at;
     }
+    return at;
   }
 
   /**
