@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DAMAGE_KINDS, damaged, PLACES, prototypeKeys } from "../testing/damage.ts";
+import { DAMAGE_KINDS, damaged, PLACES, prototypeKeys } from "../testing/damage.test.support.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
-import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../testing/fuzz-runs.ts";
+import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../testing/fuzz-runs.test.support.ts";
 import {
   COOKIE_HEADER_CHARS_MAX,
   COOKIE_VALUES_MAX,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DAMAGE_KINDS, damaged, PLACES, prototypeKeys } from "../testing/damage.ts";
-import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../testing/fuzz-runs.ts";
+import { DAMAGE_KINDS, damaged, PLACES, prototypeKeys } from "../testing/damage.test.support.ts";
+import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../testing/fuzz-runs.test.support.ts";
 import { isSessionError } from "./errors.ts";
 import type { SessionKey } from "./ids.ts";
 import { packRecord, unpackRecord } from "./pack.ts";

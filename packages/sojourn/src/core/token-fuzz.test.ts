@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DAMAGE_KINDS, damaged, PLACES } from "../testing/damage.ts";
+import { DAMAGE_KINDS, damaged, PLACES } from "../testing/damage.test.support.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
-import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../testing/fuzz-runs.ts";
+import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../testing/fuzz-runs.test.support.ts";
 import { newSessionId, sessionKeyOf } from "./ids.ts";
 import { deriveKeys } from "./keys.ts";
 import { type FreshnessToken, signToken, verifyToken } from "./token.ts";

@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import { createGzip, gunzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { SessionError } from "../core/errors.ts";
+import { refusalBody } from "./answer.ts";
 import {
   type Answer,
   type App,
@@ -177,7 +178,7 @@ describe.each(frameworks)("$name", (framework) => {
     sessions.finish(STORE_DOWN);
     const answer = await get("/decorated");
     expect(answer.status).toBe(503);
-    expect(answer.body).toBe('{"code":"STORE_UNAVAILABLE"}');
+    expect(answer.body).toBe(refusalBody("STORE_UNAVAILABLE"));
     const {
       date,
       connection,
@@ -188,7 +189,7 @@ describe.each(frameworks)("$name", (framework) => {
     expect(headers).toEqual({
       "retry-after": "1",
       "content-type": "application/json; charset=utf-8",
-      "content-length": "28",
+      "content-length": String(Buffer.byteLength(refusalBody("STORE_UNAVAILABLE"))),
       "cache-control": "no-store",
       vary: "Origin",
       "access-control-allow-origin": "https://shop.example",
@@ -200,7 +201,7 @@ describe.each(frameworks)("$name", (framework) => {
   test.each(Object.keys(answering))("%s: a failed commit replaces it whole", async (path) => {
     sessions.finish({ ok: false, status: 413, code: "SESSION_TOO_LARGE", headers: {}, setCookies: [SID] });
     const answer = await get(path);
-    expect(answer).toMatchObject({ status: 413, body: '{"code":"SESSION_TOO_LARGE"}', complete: true });
+    expect(answer).toMatchObject({ status: 413, body: refusalBody("SESSION_TOO_LARGE"), complete: true });
     expect(answer.setCookies).toEqual([SID]);
     expect(answer.headers["retry-after"]).toBeUndefined();
   });
@@ -209,7 +210,9 @@ describe.each(frameworks)("$name", (framework) => {
     sessions.finish(STORE_DOWN);
     const answer = await get("/json", { method: "HEAD" });
     expect(answer).toMatchObject({ status: 503, body: "", complete: true });
-    expect(answer.headers["content-length"]).toBe("28");
+    expect(answer.headers["content-length"]).toBe(
+      String(Buffer.byteLength(refusalBody("STORE_UNAVAILABLE"))),
+    );
   });
 
   test("the session's cookie joins the application's, and no shared cache may keep it", async () => {

@@ -4,7 +4,7 @@
  * can undo them and nothing is parsed twice.
  */
 import { STATUS_CODES } from "node:http";
-import type { ErrorCode } from "../core/errors.ts";
+import { ERROR_CODES, type ErrorCode } from "../core/errors.ts";
 import type { CommitOutcome } from "../sessions/scope.ts";
 
 export type HeaderLine = readonly [name: string, value: string];
@@ -65,9 +65,17 @@ export function isKeptByRefusal(name: string): boolean {
   return KEPT_HEADERS.has(lower) || lower.startsWith("access-control-");
 }
 
-/** One code and no more: what is wrong with the store is not the visitor's business. */
+/** What a visitor may know. What exactly is wrong with the store stands in the error, the log and the metrics. */
+const SENTENCES: Readonly<Record<number, string>> = {
+  409: "The session has ended; nothing was changed",
+  413: "The session would become too large; nothing was changed",
+  503: "The session store cannot answer now; try again in a moment",
+};
+
+/** `{"code","message"}`. The code is API. */
 export function refusalBody(code: ErrorCode): string {
-  return JSON.stringify({ code });
+  const message = SENTENCES[ERROR_CODES[code].status] ?? "The session could not be stored";
+  return JSON.stringify({ code, message });
 }
 
 /**

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import express, { type ErrorRequestHandler, type Express, Router } from "express";
 import { afterEach, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
+import { refusalBody } from "./answer.ts";
 import { expressSessions } from "./express.ts";
 import { COMMITTED, SID, STORE_DOWN, scriptedSessions } from "./scripted-sessions.test.support.ts";
 
@@ -118,7 +119,7 @@ test("a failed commit is a refusal even where the application has an error handl
     res.json({ ok: true });
   });
   const answer = await ask(app, "/");
-  expect([answer.status, await answer.text()]).toEqual([503, '{"code":"STORE_UNAVAILABLE"}']);
+  expect([answer.status, await answer.text()]).toEqual([503, refusalBody("STORE_UNAVAILABLE")]);
 });
 
 test("whether the connection is secure is what Express trusts", async () => {
@@ -187,7 +188,7 @@ test("two sessions changed by one request are committed together, and one failur
   const refused = await ask(app, "/");
   expect([refused.status, await refused.text(), refused.headers.getSetCookie()]).toEqual([
     503,
-    '{"code":"STORE_UNAVAILABLE"}',
+    refusalBody("STORE_UNAVAILABLE"),
     ["admin=1"],
   ]);
 });

@@ -1,6 +1,7 @@
 import fastify, { type FastifyInstance } from "fastify";
 import { afterEach, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
+import { refusalBody } from "./answer.ts";
 import { fastifySessions } from "./fastify.ts";
 import { COMMITTED, SID, STORE_DOWN, scriptedSessions } from "./scripted-sessions.test.support.ts";
 
@@ -149,5 +150,5 @@ test("inject, which has no connection, commits before it answers", async () => {
     refused.body,
     refused.headers["set-cookie"],
     refused.headers["retry-after"],
-  ]).toEqual([503, '{"code":"STORE_UNAVAILABLE"}', undefined, "1"]);
+  ]).toEqual([503, refusalBody("STORE_UNAVAILABLE"), undefined, "1"]);
 });

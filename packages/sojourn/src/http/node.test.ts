@@ -3,6 +3,7 @@ import http from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
+import { refusalBody } from "./answer.ts";
 import { nodeSessions } from "./node.ts";
 import { STORE_DOWN, scriptedSessions } from "./scripted-sessions.test.support.ts";
 
@@ -40,7 +41,7 @@ test("a session that cannot be loaded is answered with its code, and the applica
   expect([answer.status, answer.statusText, await answer.text()]).toEqual([
     503,
     "Service Unavailable",
-    '{"code":"STORE_UNAVAILABLE"}',
+    refusalBody("STORE_UNAVAILABLE"),
   ]);
   expect(Object.fromEntries(answer.headers)).toMatchObject({
     "retry-after": "1",
@@ -64,7 +65,7 @@ test("a session error after half an answer is the refusal, or breaks the connect
   );
   sessions.finish(STORE_DOWN);
   const refused = await fetch(`http://127.0.0.1:${port}/`);
-  expect([refused.status, await refused.text()]).toEqual([503, '{"code":"STORE_UNAVAILABLE"}']);
+  expect([refused.status, await refused.text()]).toEqual([503, refusalBody("STORE_UNAVAILABLE")]);
   sessions.finish({ ok: true, setCookies: [] });
   await expect(fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.text())).rejects.toThrow();
 });

@@ -31,7 +31,7 @@ type Handler<Req, Res, Data extends object> = (req: Req & WithSession<Data>, res
 
 /**
  * Gives `handler` a `req.session()`. A `SessionError` that it throws before it has answered is answered with the error's
- * status, headers and `{"code"}`; every other error goes where it goes without sessions.
+ * status, headers and `{"code","message"}`; every other error goes where it goes without sessions.
  */
 export function nodeSessions<Data extends object = DefaultData>(
   sessions: ScopeSource<Data>,

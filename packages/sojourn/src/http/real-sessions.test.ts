@@ -3,6 +3,7 @@ import { SessionError } from "../core/errors.ts";
 import { createSessions } from "../sessions/create-sessions.ts";
 import { GatedStore, gate } from "../sessions/harness.test.support.ts";
 import { memoryStore } from "../store/memory.ts";
+import { refusalBody } from "./answer.ts";
 import {
   type Answer,
   type App,
@@ -199,16 +200,16 @@ describe.each(frameworks)("$name", (framework) => {
         throw new SessionError("STORE_FULL", "Cannot create a session: the store is full");
     };
     const answer = await visit("/set/1");
-    expect([answer.status, answer.body, cookie]).toEqual([503, '{"code":"STORE_FULL"}', undefined]);
+    expect([answer.status, answer.body, cookie]).toEqual([503, refusalBody("STORE_FULL"), undefined]);
   });
 
   test.each([
-    ["/too-large", 413, "SESSION_TOO_LARGE"],
-    ["/unsupported", 500, "UNSUPPORTED_VALUE"],
+    ["/too-large", 413, "SESSION_TOO_LARGE" as const],
+    ["/unsupported", 500, "UNSUPPORTED_VALUE" as const],
   ])("%s: found at the commit, answered %i, old state kept", async (path, status, code) => {
     await visit("/list");
     const answer = await visit(path);
-    expect([answer.status, answer.body]).toEqual([status, JSON.stringify({ code })]);
+    expect([answer.status, answer.body]).toEqual([status, refusalBody(code)]);
     expect(JSON.parse((await visit("/")).body).keys).toEqual(["list"]);
   });
 

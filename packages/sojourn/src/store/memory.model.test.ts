@@ -8,7 +8,7 @@ import { newOperationId, newSessionId, type SessionKey, sessionKeyOf } from "../
 import type { SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
 import { FakeClock, seededWords } from "../testing/fake-clock.ts";
-import { PlainStore } from "../testing/plain-store.ts";
+import { PlainStore } from "../testing/plain-store.test.support.ts";
 import { type MemoryStore, memoryStore } from "./memory.ts";
 import { type ApplyOptions, OPERATION_ID_KEPT_MS } from "./store.ts";
 

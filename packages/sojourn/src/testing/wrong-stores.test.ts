@@ -5,14 +5,14 @@ import { isSessionError } from "../core/errors.ts";
 import { memoryStore } from "../store/memory.ts";
 import type { SessionStore } from "../store/store.ts";
 import { FakeClock } from "./fake-clock.ts";
-import { MISTAKES, type Mistake } from "./mistakes.ts";
+import { MISTAKES, type Mistake } from "./mistakes.test.support.ts";
 import {
   type ConformanceHarness,
   type OpenedStore,
   registerConformance,
   storeConformance,
 } from "./store-conformance.ts";
-import { WrongStore } from "./wrong-store.ts";
+import { WrongStore } from "./wrong-store.test.support.ts";
 
 function harness(mistake?: Mistake): ConformanceHarness {
   const open = async (maxBytes?: number): Promise<OpenedStore> => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../../testing/fuzz-runs.ts";
+import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../../testing/fuzz-runs.test.support.ts";
 import {
   agreedProtocol,
   checkDomain,

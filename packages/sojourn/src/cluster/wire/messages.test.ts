@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { OperationId, SessionKey } from "../../core/ids.ts";
 import type { NewSession, SessionDelta, SessionRecord } from "../../core/record.ts";
 import type { Epoch, Version } from "../../core/version.ts";
-import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../../testing/fuzz-runs.ts";
+import { FUZZ_RUNS, FUZZ_TIMEOUT_MS } from "../../testing/fuzz-runs.test.support.ts";
 import { decodeFromServer, encodePush, encodeReply, type Push, type Reply } from "./replies.ts";
 import { decodeRequest, encodeRequest, type Request } from "./requests.ts";
 

@@ -16,8 +16,8 @@ import {
   type WatchListener,
   type WriteOptions,
 } from "../store/store.ts";
-import type { Mistake } from "./mistakes.ts";
-import { PlainStore, type PlainStoreOptions } from "./plain-store.ts";
+import type { Mistake } from "./mistakes.test.support.ts";
+import { PlainStore, type PlainStoreOptions } from "./plain-store.test.support.ts";
 
 export class WrongStore extends PlainStore {
   readonly #mistake: Mistake | undefined;

@@ -38,7 +38,7 @@ import {
   type WatchListener,
   type WriteOptions,
 } from "../store/store.ts";
-import type { Mistake } from "./mistakes.ts";
+import type { Mistake } from "./mistakes.test.support.ts";
 
 /** `record` holds monotonic times. */
 interface Kept {
