@@ -32,7 +32,7 @@ function request({ exclude, affinityOff, ...hints }: Says = {}): RoutedRequest {
   return {
     hints: { cookie: null, clone: null, sessionHash: null, addressHash: hash32("192.0.2.7"), ...hints },
     affinityOff: affinityOff ?? false,
-    exclude: exclude ?? null,
+    excluded: exclude === undefined ? [] : [exclude],
   };
 }
 

@@ -59,8 +59,8 @@ export interface RoutedRequest {
   readonly hints: AffinityHints;
   /** The client asked to be balanced instead (`affinityOverrideCookie`). */
   readonly affinityOff: boolean;
-  /** Server that just failed this very request. */
-  readonly exclude: string | null;
+  /** Servers that have just failed this very request. */
+  readonly excluded: readonly string[];
 }
 
 /**
@@ -85,7 +85,7 @@ export interface Decision {
  * @returns       null when no server can take the request
  */
 export function decide(view: RouterView, request: RoutedRequest, random: () => number): Decision | null {
-  const candidates = candidatesOf(view.servers, request.exclude);
+  const candidates = candidatesOf(view.servers, request.excluded);
   if (candidates.length === 0) return null;
   const { hints } = request;
   if (request.affinityOff || view.affinity.length === 0) {
@@ -114,7 +114,7 @@ export function decide(view: RouterView, request: RoutedRequest, random: () => n
     const own = candidates.find(({ id }) => id === home);
     if (own === undefined) {
       const lost = view.servers.find(({ id }) => id === home);
-      why = lost?.leaving && request.exclude !== home ? "drained" : "failover";
+      why = lost?.leaving && !request.excluded.includes(home) ? "drained" : "failover";
       server = firstRanked(keyHash, candidates)!;
     } else {
       const relief = move === undefined ? coolerServer(view, own, candidates, keyHash) : null;
@@ -128,11 +128,11 @@ export function decide(view: RouterView, request: RoutedRequest, random: () => n
 }
 
 /** Usable servers; when there are none, those being drained: late is better than never. */
-function candidatesOf(servers: readonly ServerView[], exclude: string | null): ServerView[] {
-  const usable = servers.filter(({ id, usable }) => usable === "yes" && id !== exclude);
+function candidatesOf(servers: readonly ServerView[], excluded: readonly string[]): ServerView[] {
+  const usable = servers.filter(({ id, usable }) => usable === "yes" && !excluded.includes(id));
   return usable.length > 0
     ? usable
-    : servers.filter(({ id, usable }) => usable === "last-resort" && id !== exclude);
+    : servers.filter(({ id, usable }) => usable === "last-resort" && !excluded.includes(id));
 }
 
 function wantedServer(view: RouterView, hints: AffinityHints): { serverId: string | null; unknown: boolean } {

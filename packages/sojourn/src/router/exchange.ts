@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { answer } from "./answer.ts";
 import type { Backend } from "./backend.ts";
 import { affinityCookie, type RouterContext, type Watched } from "./context.ts";
-import { ATTEMPTS_MAX, codeOf, isReplayable, isUnsendable, mayRetry, statusOf } from "./failure.ts";
+import { codeOf, isReplayable, isUnsendable, mayRetry, SENT_ATTEMPTS_MAX, statusOf } from "./failure.ts";
 import { RequestBody } from "./request-body.ts";
 import type { RequestHead } from "./request-head.ts";
 import { forwardedTrailers, type RawHeaders, type ResponseHead, responseHead } from "./response-head.ts";
@@ -24,6 +24,7 @@ export class Exchange implements UpstreamHandler, Watched {
   #token: string | null = null;
   #attempt: Attempt | null = null;
   #attempts = 0;
+  readonly #failedOn: string[] = [];
   #sent = false;
   #heard = false;
   #continued = false;
@@ -47,7 +48,7 @@ export class Exchange implements UpstreamHandler, Watched {
     this.#response.on("close", () => this.#clientClosed());
     // Without a listener an aborted upload would be an uncaught error; `close` above is where it is handled.
     if (this.#body !== null) this.#request.on("error", () => {});
-    if (!this.#try(null)) this.#refuse(503, "no server is available");
+    if (!this.#try()) this.#refuse(503, "no server is available");
   }
 
   // What the server does ---------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ export class Exchange implements UpstreamHandler, Watched {
   rescue(from: Backend): void {
     const backend = this.#backend;
     if (backend !== from || this.#heard || (this.#sent && !isReplayable(this.#head))) return;
-    if (this.#attempts >= ATTEMPTS_MAX) return;
+    if (this.#sent && this.#attempts >= SENT_ATTEMPTS_MAX) return;
     // Only what was sent can be half done; what waits for a connection has done nothing yet.
     this.#attempt?.abort();
     this.#leave();
@@ -188,10 +189,10 @@ export class Exchange implements UpstreamHandler, Watched {
   // Inside -----------------------------------------------------------------------------------------------------------
 
   /** @returns false when no server can take it */
-  #try(exclude: string | null): boolean {
+  #try(): boolean {
     const { fleet } = this.#context;
     const { hints, affinityOff } = this.#head;
-    const choice = fleet.choose({ hints, affinityOff, exclude });
+    const choice = fleet.choose({ hints, affinityOff, excluded: this.#failedOn });
     if (choice === null) return false;
     const { backend } = choice;
     const number = ++this.#attempts;
@@ -215,9 +216,10 @@ export class Exchange implements UpstreamHandler, Watched {
 
   #retry(failed: Backend, found: string): boolean {
     const { fleet, settings } = this.#context;
-    if (this.#attempts >= ATTEMPTS_MAX || !fleet.retries.spend()) return false;
+    if ((this.#sent && this.#attempts >= SENT_ATTEMPTS_MAX) || !fleet.retries.spend()) return false;
     settings.log({ level: "info", event: "retry", server: failed.id, detail: found });
-    return this.#try(failed.id);
+    this.#failedOn.push(failed.id);
+    return this.#try();
   }
 
   /** The attempt is over for the server it was on. */

@@ -6,8 +6,8 @@
  */
 import type { RequestHead } from "./request-head.ts";
 
-/** First try included. */
-export const ATTEMPTS_MAX = 2;
+/** Of requests that a server may have seen, first try included. What was never sent may ask each server once. */
+export const SENT_ATTEMPTS_MAX = 2;
 
 const REPLAYABLE_METHODS = new Set(["GET", "HEAD", "OPTIONS"]);
 const LOST_CONNECTION = new Set([

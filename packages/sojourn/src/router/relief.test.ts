@@ -48,7 +48,7 @@ function simulate(sessions: number, perS: number, seconds: number): Simulated {
         {
           hints: { cookie: { serverId: home, stale: false }, clone: null, sessionHash: key, addressHash: 1 },
           affinityOff: false,
-          exclude: null,
+          excluded: [],
         },
         () => 0.5,
       )!;

@@ -197,6 +197,17 @@ test("a full server counts as unusable: its visitors go elsewhere instead of wai
   expect(reply?.head).toMatch(/\r\nRetry-After: 1/);
 });
 
+test("two of three servers gone at once: a POST that was never sent finds the third at the first try", async () => {
+  for (const alive of [0, 1, 2]) {
+    const it = await running({}, 3);
+    for (const [i, server] of it.servers.entries()) if (i !== alive) await server.stop();
+    const client = await it.open();
+    client.send(`POST / HTTP/1.1\r\n${HEAD}Content-Length: 2\r\n\r\nhi`);
+    expect((await client.reply())?.status).toBe(200);
+    expect(it.seen).toHaveLength(1);
+  }
+});
+
 test("close() lets what runs finish, takes nothing new, and ends", async () => {
   const it = await running({ timeouts: { closeMs: 5_000 } });
   it.script = () => {};

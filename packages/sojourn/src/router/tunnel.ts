@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
 import { answer, rawAnswer } from "./answer.ts";
 import type { Backend, Closable } from "./backend.ts";
 import { affinityCookie, type RouterContext, type Watched } from "./context.ts";
-import { ATTEMPTS_MAX, codeOf, mayRetry, statusOf } from "./failure.ts";
+import { codeOf, mayRetry, SENT_ATTEMPTS_MAX, statusOf } from "./failure.ts";
 import type { Refusal, RequestHead } from "./request-head.ts";
 import { responseHead } from "./response-head.ts";
 import { openRequest } from "./upstream-node.ts";
@@ -66,6 +66,7 @@ export class Tunnel implements Watched, Closable {
   #outgoing: ClientRequest | null = null;
   #server: Socket | null = null;
   #attempts = 0;
+  readonly #failedOn: string[] = [];
   #sent = false;
   #heard = false;
   #closed = false;
@@ -112,7 +113,7 @@ export class Tunnel implements Watched, Closable {
     this.#client.on("close", () => {
       if (this.#server === null) this.close();
     });
-    if (!this.#try(null)) answer(this.#request, this.#response, 503, "no server is available");
+    if (!this.#try()) answer(this.#request, this.#response, 503, "no server is available");
   }
 
   rescue(from: Backend): void {
@@ -150,10 +151,10 @@ export class Tunnel implements Watched, Closable {
     this.#context.watched.delete(this);
   }
 
-  #try(exclude: string | null): boolean {
+  #try(): boolean {
     const { fleet, settings } = this.#context;
     const { hints, affinityOff } = this.#head;
-    const choice = fleet.choose({ hints, affinityOff, exclude });
+    const choice = fleet.choose({ hints, affinityOff, excluded: this.#failedOn });
     if (choice === null) return false;
     const { backend } = choice;
     this.#attempts++;
@@ -187,10 +188,12 @@ export class Tunnel implements Watched, Closable {
     this.#leave();
     if (this.#closed) return;
     if (!this.#sent) fleet.connectFailed(backend, codeOf(error));
-    const again = mayRetry(this.#head, this.#sent, false, error) && this.#attempts < ATTEMPTS_MAX;
+    const mayAgain = !this.#sent || this.#attempts < SENT_ATTEMPTS_MAX;
+    const again = mayAgain && mayRetry(this.#head, this.#sent, false, error);
     if (again && fleet.retries.spend()) {
       settings.log({ level: "info", event: "retry", server: backend.id, detail: codeOf(error) });
-      if (this.#try(backend.id)) return;
+      this.#failedOn.push(backend.id);
+      if (this.#try()) return;
     }
     const { status, reason } = statusOf(this.#sent, error);
     answer(this.#request, this.#response, status, reason);
