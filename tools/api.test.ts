@@ -56,7 +56,11 @@ function declarationOf({ name, from }: Exported): string {
       `export (?:declare )?(?:abstract )?(?:function|const|class|interface|type) ${name.replace("$", "\\$")}\\b`,
     ),
   );
-  if (start < 0) return `${name} (declared elsewhere)`;
+  if (start < 0) {
+    const further = exportsOf(from).find((each) => each.name === name && each.from !== from);
+    expect(further, `${name} is declared somewhere`).toBeDefined();
+    return declarationOf(further as Exported);
+  }
   let depth = 0;
   for (let end = start; end < text.length; end++) {
     const char = text[end];
