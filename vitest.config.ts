@@ -1,12 +1,12 @@
 import { defineConfig } from "vitest/config";
 
-// Tests run from the sources (`source` condition of the export maps), so a forgotten build cannot test yesterday's code.
+// Tests run from the sources (`sojourn-source` condition of the export maps), so a forgotten build cannot test yesterday's code.
 // `.e2e.test` files start real processes from `dist`; `npm test` builds first.
 const FILES = "{packages,apps,examples}/*/{src,test}/**/*";
 
 export default defineConfig({
-  resolve: { conditions: ["source"] },
-  ssr: { resolve: { conditions: ["source"] } },
+  resolve: { conditions: ["sojourn-source"] },
+  ssr: { resolve: { conditions: ["sojourn-source"] } },
   test: {
     testTimeout: 30_000,
     hookTimeout: 30_000,
