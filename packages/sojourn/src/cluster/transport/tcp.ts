@@ -124,8 +124,10 @@ async function listenTcp(
   tls?.on("secureConnection", (socket) => established(socket, remoteText(socket)));
   tls?.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
     const remote = remoteText(socket);
-    options.refused?.(handshakeFault(error, remote, security as Security), remote);
     socket.destroy();
+    // Connected and hung up: someone looks whether the port is open. Not worth a line for each look.
+    if (error.code === "ECONNRESET") return;
+    options.refused?.(handshakeFault(error, remote, security as Security), remote);
   });
   await listening(server, address);
   const bound = server.address();
