@@ -59,16 +59,16 @@ export function clientOptions(domain: string, key: Buffer): ConnectionOptions {
   };
 }
 
+/**
+ * What OpenSSL says when the secrets differ. Only the ends of its codes: OpenSSL 3.5 (Node 24) writes
+ * ERR_SSL_SSL/TLS_ALERT_… where older ones wrote ERR_SSL_SSLV3_ALERT_… and ERR_SSL_TLSV1_ALERT_….
+ */
+const WRONG_SECRET_CODE =
+  /(BINDER_DOES_NOT_VERIFY|NO_SUITABLE_SIGNATURE_ALGORITHM|ALERT_(ILLEGAL_PARAMETER|HANDSHAKE_FAILURE|DECRYPT_ERROR))$/;
+
 /** True when a TLS error means that the two sides do not hold the same secret. */
 export function isWrongSecret(error: NodeJS.ErrnoException): boolean {
-  return (
-    error.code === "ERR_SSL_BINDER_DOES_NOT_VERIFY" ||
-    error.code === "ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM" ||
-    error.code === "ERR_SSL_SSLV3_ALERT_ILLEGAL_PARAMETER" ||
-    error.code === "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE" ||
-    error.code === "ERR_SSL_TLSV1_ALERT_DECRYPT_ERROR" ||
-    error.message.includes("in the place of the secret")
-  );
+  return WRONG_SECRET_CODE.test(error.code ?? "") || error.message.includes("in the place of the secret");
 }
 
 /** The bytes on the line were no TLS at all. */
