@@ -67,19 +67,31 @@ export class Memory {
     return { at: ++this.#now, since, busy };
   }
 
+  /** True when `check` would call this answer stale as far as is known now. */
+  disagrees(read, answer) {
+    return this.#verdictOf(read, answer).verdict === "stale";
+  }
+
   /**
    * Compares an answer of `GET /session` with what was told, and believes the answer from then on.
    *
    * @returns { verdict: "as told" | "lost" | "stale", names } names: attributes that differ
    */
   check(read, answer) {
+    const result = this.#verdictOf(read, answer);
     // A slower answer to an older question: what came in between is newer than it.
-    if (read.at < this.#adoptedReadAt) return { verdict: "as told", names: [] };
+    if (read.at < this.#adoptedReadAt) return result;
     this.#adoptedReadAt = read.at;
-    if (!this.#told || !this.#proves(read, Memory.ALL)) {
-      if (!this.#busy.has(Memory.ALL)) this.#adopt(read, answer);
-      return { verdict: "as told", names: [] };
-    }
+    if (this.#canJudge(read) || !this.#busy.has(Memory.ALL)) this.#adopt(read, answer);
+    return result;
+  }
+
+  #canJudge(read) {
+    return this.#told && this.#proves(read, Memory.ALL);
+  }
+
+  #verdictOf(read, answer) {
+    if (read.at < this.#adoptedReadAt || !this.#canJudge(read)) return { verdict: "as told", names: [] };
     const told = new Map(
       Object.entries(answer.attributes).map(([name, value]) => [name, JSON.stringify(value)]),
     );
@@ -87,7 +99,6 @@ export class Memory {
     const names = [...new Set([...told.keys(), ...this.#attributes.keys()])].filter(differs);
     const lost = this.#knewOfSession(read) && answer.version === null;
     const stale = names.length > 0 || (answer.principal ?? null) !== this.#principal;
-    this.#adopt(read, answer);
     return { verdict: lost ? "lost" : stale ? "stale" : "as told", names };
   }
 

@@ -6,6 +6,8 @@ import { Memory } from "./memory.js";
 
 /** Longer than any request may take: what another tab began and never ended. */
 const FORGET_MS = 40_000;
+/** News from another tab may be slower than an answer that already shows the change it announces. */
+const NEWS_MS = 250;
 
 export class ShopSession extends EventTarget {
   /** The last answer of `GET /session`; null until the first. */
@@ -14,12 +16,15 @@ export class ShopSession extends EventTarget {
   /** Tabs share the session, so they tell each other what they change. */
   #tabs = new BroadcastChannel("sojourn-shop");
   #others = new Map();
+  /** Another tab of this browser has this page open, or had. */
+  #hasCompany = false;
   #reading = null;
   #readAgain = false;
 
   constructor() {
     super();
     this.#tabs.onmessage = ({ data }) => this.#heard(data);
+    this.#tabs.postMessage({ hello: true });
   }
 
   /** Reads the session. Calls that come while one is under way share the one after it. */
@@ -67,7 +72,7 @@ export class ShopSession extends EventTarget {
       return answer;
     }
     end({ principal: user });
-    this.#take(answer, this.#memory.redirected(read));
+    await this.#take(answer, this.#memory.redirected(read));
     return answer;
   }
 
@@ -84,7 +89,7 @@ export class ShopSession extends EventTarget {
       this.#readAgain = false;
       const read = this.#memory.beginRead();
       const answer = await this.#send("GET", "/session");
-      if (answer.ok) this.#take(answer, read);
+      if (answer.ok) await this.#take(answer, read);
       else this.#tell(answer);
     } while (this.#readAgain);
   }
@@ -97,7 +102,10 @@ export class ShopSession extends EventTarget {
     return answer;
   }
 
-  #take(answer, read) {
+  async #take(answer, read) {
+    if (this.#hasCompany && this.#memory.disagrees(read, answer.body)) {
+      await new Promise((resolve) => setTimeout(resolve, NEWS_MS));
+    }
     const { verdict, names } = this.#memory.check(read, answer.body);
     this.view = answer.body;
     this.#tell({ ...answer, verdict, names });
@@ -119,7 +127,10 @@ export class ShopSession extends EventTarget {
     };
   }
 
-  #heard({ id, name, over, outcome }) {
+  #heard({ hello, here, id, name, over, outcome }) {
+    this.#hasCompany = true;
+    if (hello) this.#tabs.postMessage({ here: true });
+    if (hello || here) return;
     if (!over) {
       const end = this.#memory.beginChange(name);
       this.#others.set(id, end);

@@ -135,3 +135,16 @@ test("the answer of the page after a login's redirect counts, though it was aske
   login("ada");
   expect(memory.check(memory.redirected(read), nothing).verdict).toBe("lost");
 });
+
+test("news of another tab's change that comes after the answer showing it still explains it", () => {
+  write("a", 1);
+  const read = memory.beginRead();
+  const shown = answer({ a: 2 });
+  expect(memory.disagrees(read, shown)).toBe(true);
+  // Asking changes nothing; then the other tab's messages arrive.
+  expect(memory.disagrees(read, shown)).toBe(true);
+  write("a", 2);
+  expect(memory.disagrees(read, shown)).toBe(false);
+  expect(memory.check(read, shown).verdict).toBe("as told");
+  expect(check(answer({ a: 1 })).verdict).toBe("stale");
+});
