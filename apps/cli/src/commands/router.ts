@@ -3,16 +3,16 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { isSessionError } from "sojourn";
 import {
   type AffinityKind,
-  type Router,
   type RouterAdmin,
   type RouterEvent,
   type RouterServerOptions,
   startRouter,
   startRouterAdmin,
 } from "sojourn/router";
-import { explain, UsageError } from "../explain.ts";
+import { UsageError } from "../explain.ts";
 import { parsePort } from "../numbers.ts";
 import { readSecrets, SECRET_FILE_VARIABLE } from "../secret-file.ts";
+import { stopOnSignal } from "../stop-on-signal.ts";
 
 interface RouterCommandOptions {
   readonly port: number;
@@ -134,7 +134,7 @@ async function run(options: RouterCommandOptions): Promise<void> {
       `affinity ${options.affinity.join(", ") || "none"}, pid ${process.pid}`,
   );
   if (admin !== null) log("info", `administration on http://127.0.0.1:${admin.address.port}`);
-  stopOnSignal(router, admin, log);
+  stopOnSignal(() => Promise.all([router.close(), admin?.close()]), log);
 }
 
 async function started<T>(options: RouterCommandOptions, start: () => Promise<T>): Promise<T> {
@@ -156,28 +156,6 @@ async function started<T>(options: RouterCommandOptions, start: () => Promise<T>
 }
 
 type LogLine = (level: "info" | "warn", message: string) => void;
-
-function stopOnSignal(router: Router, admin: RouterAdmin | null, log: LogLine): void {
-  let stopping = false;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      // Asked twice: someone does not want to wait.
-      if (stopping) process.exit(1);
-      stopping = true;
-      log("info", `${signal}: finishing what is under way`);
-      Promise.all([router.close(), admin?.close()]).then(
-        () => {
-          log("info", "stopped");
-          process.exit(0);
-        },
-        (error: unknown) => {
-          explain(error);
-          process.exit(1);
-        },
-      );
-    });
-  }
-}
 
 function collectServer(text: string, before: RouterServerOptions[] | undefined): RouterServerOptions[] {
   const match = /^([^=]+)=(https?:\/\/[^,]+)((?:,[a-z]+=[^,]+)*)$/.exec(text);

@@ -10,9 +10,10 @@ import {
   sessionServers,
   startSessionServer,
 } from "sojourn/server";
-import { explain, UsageError } from "../explain.ts";
+import { UsageError } from "../explain.ts";
 import { bytesText, durationText, parseBytes, parsePort } from "../numbers.ts";
 import { readSecrets, SECRET_FILE_VARIABLE } from "../secret-file.ts";
+import { stopOnSignal } from "../stop-on-signal.ts";
 
 const STATUS_TIMEOUT_MS = 2_000;
 const STOP_GRACE_MS = 2_000;
@@ -99,29 +100,7 @@ async function serve(options: ServeOptions): Promise<void> {
     `session server for domain "${domain}" on ${addressText(server.address)}, ${guard}, ` +
       `up to ${bytesText(maxBytes)}, pid ${process.pid}`,
   );
-  stopOnSignal(server, log);
-}
-
-function stopOnSignal(server: SessionServer, log: Log): void {
-  let stopping = false;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      // Asked twice: someone does not want to wait.
-      if (stopping) process.exit(1);
-      stopping = true;
-      log("info", `${signal}: finishing what is under way`);
-      server.close({ graceMs: STOP_GRACE_MS }).then(
-        () => {
-          log("info", "stopped");
-          process.exit(0);
-        },
-        (error: unknown) => {
-          explain(error);
-          process.exit(1);
-        },
-      );
-    });
-  }
+  stopOnSignal(() => server.close({ graceMs: STOP_GRACE_MS }), log);
 }
 
 async function showStatus(options: StatusOptions): Promise<void> {

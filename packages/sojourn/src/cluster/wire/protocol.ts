@@ -47,3 +47,19 @@ export const MESSAGE = {
   leaving: 0x41,
   error: 0xff,
 } as const;
+
+/** What a client asks for, each with a request and a reply of that name. */
+export const OPERATIONS = [
+  "read",
+  "create",
+  "apply",
+  "touch",
+  "supersede",
+  "destroy",
+  "list",
+  "count",
+  "endAll",
+  "watch",
+  "heartbeat",
+  "status",
+] as const;

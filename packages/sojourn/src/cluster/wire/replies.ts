@@ -15,7 +15,7 @@ import type {
 } from "../../store/store.ts";
 import { invalidFrame, Reader, Writer } from "./bytes.ts";
 import { knownCode } from "./hello.ts";
-import { FRAME_BYTES_MAX, MESSAGE } from "./protocol.ts";
+import { FRAME_BYTES_MAX, MESSAGE, OPERATIONS } from "./protocol.ts";
 
 export type Reply =
   | { readonly op: "read"; readonly key: SessionKey; readonly record: SessionRecord | null }
@@ -108,22 +108,7 @@ export function encodePush(push: Push): Buffer {
 const CREATE_STATUSES = ["created", "taken", "gone"] as const;
 const APPLY_STATUSES = ["applied", "conflict", "behind", "gone"] as const;
 const REPLY_OPS: ReadonlyMap<number, Exclude<Reply["op"], "error">> = new Map(
-  (
-    [
-      "read",
-      "create",
-      "apply",
-      "touch",
-      "supersede",
-      "destroy",
-      "list",
-      "count",
-      "endAll",
-      "watch",
-      "heartbeat",
-      "status",
-    ] as const
-  ).map((op) => [MESSAGE[op] | MESSAGE.replyBit, op]),
+  OPERATIONS.map((op) => [MESSAGE[op] | MESSAGE.replyBit, op]),
 );
 
 /** @throws {SessionError} INVALID_FRAME */

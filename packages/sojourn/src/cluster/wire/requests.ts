@@ -9,7 +9,7 @@ import type { OperationId, SessionKey } from "../../core/ids.ts";
 import type { NewSession, PrincipalChange, SessionDelta } from "../../core/record.ts";
 import type { Version } from "../../core/version.ts";
 import { invalidFrame, Reader, Writer } from "./bytes.ts";
-import { FRAME_BYTES_MAX, MESSAGE } from "./protocol.ts";
+import { FRAME_BYTES_MAX, MESSAGE, OPERATIONS } from "./protocol.ts";
 
 export type Request =
   | { readonly op: "read"; readonly key: SessionKey }
@@ -121,30 +121,13 @@ export function encodeRequest({ id, deadlineMs, request }: RequestEnvelope, now:
   }
 }
 
-const OPERATIONS: ReadonlyMap<number, Operation> = new Map(
-  (
-    [
-      "read",
-      "create",
-      "apply",
-      "touch",
-      "supersede",
-      "destroy",
-      "list",
-      "count",
-      "endAll",
-      "watch",
-      "heartbeat",
-      "status",
-    ] as const
-  ).map((op) => [MESSAGE[op], op]),
-);
+const OPERATION_OF: ReadonlyMap<number, Operation> = new Map(OPERATIONS.map((op) => [MESSAGE[op], op]));
 
 /** @throws {SessionError} INVALID_FRAME; the connection it came from cannot be trusted to be in step any more */
 export function decodeRequest(frame: Uint8Array, now: Moment): RequestEnvelope {
   const reader = new Reader(frame);
   const type = reader.u8();
-  const op = OPERATIONS.get(type);
+  const op = OPERATION_OF.get(type);
   if (op === undefined) throw invalidFrame(`message type ${type} is no request`);
   const id = reader.u32();
   const deadlineMs = reader.f64();
