@@ -15,6 +15,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
+          setupFiles: ["tools/seed.setup.ts"],
           include: [`${FILES}.test.ts`, "{tools,lab}/**/*.test.ts"],
           exclude: ["**/*.e2e.test.ts", "**/node_modules/**", "**/dist/**"],
           maxWorkers: 2,

@@ -72,6 +72,10 @@ describe("parseCookies", () => {
 });
 
 describe("serializeCookie", () => {
+  test("a Max-Age beyond what browsers keep is cut, and never written with an exponent", () => {
+    expect(serializeCookie("a", "", { maxAgeMs: 1e24 })).toBe("a=; Max-Age=34560000");
+  });
+
   const expires = new Date(Date.UTC(2030, 0, 2, 3, 4, 5));
   test.each<[string, CookieAttributes, string]>([
     ["nothing", {}, "sid=v"],

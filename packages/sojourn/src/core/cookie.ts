@@ -20,6 +20,8 @@ export const COOKIE_HEADER_CHARS_MAX = 16_384;
 export const COOKIE_VALUES_MAX = 8;
 /** Browsers drop a cookie whose name and value together are longer. */
 export const COOKIE_BYTES_MAX = 4096;
+/** Browsers keep no cookie for more than 400 days (RFC 6265bis). */
+const MAX_AGE_S_MAX = 400 * 24 * 3_600;
 
 const NONE: readonly string[] = Object.freeze([]);
 const SEMICOLON = 0x3b;
@@ -89,7 +91,9 @@ export function serializeCookie(name: string, value: string, attributes: CookieA
   const { maxAgeMs, expires, path, domain, sameSite, priority } = attributes;
   let text = `${name}=${value}`;
   // Up, never down: a cookie for 1..999 ms must not become one that is deleted at once.
-  if (maxAgeMs !== undefined) text += `; Max-Age=${Math.max(0, Math.ceil(maxAgeMs / 1000))}`;
+  if (maxAgeMs !== undefined) {
+    text += `; Max-Age=${Math.min(Math.max(0, Math.ceil(maxAgeMs / 1000)), MAX_AGE_S_MAX)}`;
+  }
   if (domain !== undefined) text += `; Domain=${domain}`;
   if (path !== undefined) text += `; Path=${path}`;
   if (expires !== undefined) text += `; Expires=${expires.toUTCString()}`;

@@ -62,8 +62,7 @@ export class Lives {
     const ending = [resident];
     for (let next = ending.pop(); next; next = ending.pop()) {
       this.#remove(next);
-      const untilMs = next.absoluteExpiresAtMs + TOMBSTONE_MARGIN_MS;
-      this.tombstones.add(next.key, Math.min(untilMs, nowMs + TOMBSTONE_MAX_MS));
+      this.#entomb(next, nowMs);
       this.totals.ended++;
       this.#watchers.changed(next.key);
       ending.push(...this.#leadingTo(next.key));
@@ -106,13 +105,18 @@ export class Lives {
     this.#predecessors.clear();
   }
 
+  /** Takes nobody along: an id that leads here has a grace of its own, and the moment of a sweep must not be seen. */
   #expire(resident: Resident, nowMs: number): void {
-    if (resident.alias) {
-      this.end(resident, nowMs);
-      return;
-    }
     this.#remove(resident);
     this.totals.expired++;
+    if (!resident.alias) return;
+    this.#entomb(resident, nowMs);
+    this.#watchers.changed(resident.key);
+  }
+
+  #entomb(resident: Resident, nowMs: number): void {
+    const untilMs = resident.absoluteExpiresAtMs + TOMBSTONE_MARGIN_MS;
+    this.tombstones.add(resident.key, Math.min(untilMs, nowMs + TOMBSTONE_MAX_MS));
   }
 
   #remove(resident: Resident): void {

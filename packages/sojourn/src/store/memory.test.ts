@@ -236,3 +236,18 @@ test("no message of a refusal holds a key or a value", async () => {
     expect(messages.some((message) => String(message).includes(part))).toBe(false);
   }
 });
+
+test("a renewed id keeps its own grace, whether or not the sweep finds the id it leads to over", async () => {
+  const { clock, store, session } = given();
+  const first = session();
+  const second = session(10, { expiresAtMs: clock.nowMs() + 5_000 });
+  await store.create(first);
+  await store.supersede(first.key, { successor: second.key });
+  await store.create(second);
+  await store.supersede(second.key, { successor: sessionKeyOf(newSessionId(clock)) });
+  clock.advance(6_000);
+  expect(await store.read(second.key)).toBeNull();
+  expect(await store.read(first.key)).toMatchObject({ state: "superseded" });
+  clock.advance(4_000);
+  expect(await store.read(first.key)).toBeNull();
+});

@@ -216,7 +216,8 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     this.#lives.supersede(resident, { untilMs, successor });
     this.#watchers.changed(resident.key);
     if (earlier && earlier.successor !== successor) this.#endUndelivered(earlier.successor, nowMs);
-    if (goneAtMs(resident) <= nowMs) this.#lives.end(resident, nowMs);
+    // No grace, or none left: it is over now rather than at the next look.
+    this.#lives.find(resident.key, nowMs);
     return final;
   }
 

@@ -297,8 +297,10 @@ export class PlainStore implements EnumerableStore, WatchableStore {
       ? nowMs > this.#goneAtMs(kept)
       : nowMs >= this.#goneAtMs(kept);
     if (!overdue) return kept;
-    if (kept.alias) this.#end(key);
-    else if (!this.#wrong("touch revives")) this.#sessions.delete(key);
+    if (kept.alias) {
+      this.#sessions.delete(key);
+      if (!this.#wrong("destroy is not final")) this.#tombstones.set(key, Number.POSITIVE_INFINITY);
+    } else if (!this.#wrong("touch revives")) this.#sessions.delete(key);
     return undefined;
   }
 
