@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isAlive, Quickstart, until } from "./quickstart.test.support.ts";
+import { isAlive, Quickstart, routerSees, until } from "./quickstart.test.support.ts";
 
 /** Set by `npm test` when the machine has one. */
 const CHROMIUM = process.env.SOJOURN_CHROMIUM;
@@ -92,6 +92,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in Chromium (chromium)", () =>
     await card.getByRole("button", { name: `Bring it back: ${server}` }).click();
     await card.getByText("Running").waitFor();
     expect(it.entry(server).pid).not.toBe(pid);
+    await routerSees(it.url, server, "up");
 
     // Round robin for this browser: every server answers, and all say the same.
     await page.getByRole("radio", { name: "Round robin" }).check();

@@ -248,3 +248,13 @@ export class Visitor {
     else this.jar.set(name, pair.slice(name.length + 1));
   }
 }
+
+/** Resolves once the router takes this shop for "up" or "down": it looks by itself, a moment after the fact. */
+export async function routerSees(url: string, shop: string, health: "up" | "down"): Promise<void> {
+  await until(async () => {
+    const { servers } = (await (await fetch(`${url}/-/health`)).json()) as {
+      servers: { name: string; health: string }[];
+    };
+    return servers.find(({ name }) => name === shop)?.health === health;
+  }, `the router takes ${shop} for ${health}`);
+}

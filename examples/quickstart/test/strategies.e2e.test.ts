@@ -4,7 +4,15 @@
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { isAlive, Quickstart, send, type UpEntry, until, Visitor } from "./quickstart.test.support.ts";
+import {
+  isAlive,
+  Quickstart,
+  routerSees,
+  send,
+  type UpEntry,
+  until,
+  Visitor,
+} from "./quickstart.test.support.ts";
 
 const SHOPS = ["express", "fastify", "node"];
 const WRITERS = 20;
@@ -216,12 +224,7 @@ describe("session-server", () => {
     const { pid } = it.entry("fastify");
     process.kill(pid, "SIGKILL");
     // Until then a POST may be on its way over a connection that has just died, and is rightly not sent twice.
-    await until(async () => {
-      const { servers } = (await (await fetch(`${it.url}/-/health`)).json()) as {
-        servers: { name: string; health: string }[];
-      };
-      return servers.find(({ name }) => name === "fastify")?.health === "down";
-    }, "the router knows that fastify is dead");
+    await routerSees(it.url, "fastify", "down");
     const answers = await Promise.all(
       Array.from({ length: WRITERS }, () => visitor.send("POST", "/session/counters/n")),
     );
