@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -172,7 +172,6 @@ async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void>
 async function listening(port: number, child: ChildProcess): Promise<void> {
   await waitUntil(`port ${port} listens`, async () => {
     if (child.exitCode !== null) throw new Error("It ended while starting");
-    const { connect } = await import("node:net");
     return await new Promise<boolean>((resolve) => {
       const socket = connect(port, "127.0.0.1");
       socket.once("connect", () => {
