@@ -82,7 +82,8 @@ export class Memory {
     // A slower answer to an older question: what came in between is newer than it.
     if (read.at < this.#adoptedReadAt) return result;
     this.#adoptedReadAt = read.at;
-    if (this.#canJudge(read) || !this.#busy.has(Memory.ALL)) this.#adopt(read, answer);
+    // Asked before a login or logout was over: that is newer than this answer, which must not bring the old state back.
+    if (this.#isQuiet(read, Memory.ALL)) this.#adopt(read, answer);
     return result;
   }
 

@@ -137,7 +137,9 @@ export class ShopSession extends EventTarget {
       setTimeout(() => this.#others.delete(id) && end(undefined), FORGET_MS);
       return;
     }
-    this.#others.get(id)?.(outcome && ((memory) => confirm(memory, outcome)));
+    // Two tabs that change one attribute hear of it in their own order, not in the store's: the next answer is believed.
+    const isCertain = outcome && outcome.name === undefined;
+    this.#others.get(id)?.(isCertain ? (memory) => confirm(memory, outcome) : undefined);
     this.#others.delete(id);
     void this.refresh();
   }

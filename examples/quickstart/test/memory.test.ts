@@ -148,3 +148,11 @@ test("news of another tab's change that comes after the answer showing it still 
   expect(memory.check(read, shown).verdict).toBe("as told");
   expect(check(answer({ a: 1 })).verdict).toBe("stale");
 });
+
+test("an answer asked for before a logout elsewhere does not make the page believe in the session again", () => {
+  write("a", 1);
+  const read = memory.beginRead();
+  memory.beginChange(Memory.ALL)((it: typeof memory) => it.ended());
+  expect(memory.check(read, answer({ a: 1 })).verdict).toBe("as told");
+  expect(check(nothing).verdict).toBe("as told");
+});
