@@ -26,7 +26,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           exclude: ["**/node_modules/**", "**/dist/**"],
-          include: [`${FILES}.e2e.test.ts`, "lab/**/*.e2e.test.ts"],
+          include: [`${FILES}.e2e.test.ts`, "{tools,lab}/**/*.e2e.test.ts"],
           // One file at a time: on two cores, processes under test must not wait for each other's tests.
           fileParallelism: false,
           testTimeout: 120_000,

@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
   store: ["core"],
   sessions: ["core", "store"],
-  http: ["core", "sessions"],
+  http: ["core", "store", "sessions"],
   cluster: ["core", "store"],
   router: ["core"],
   testing: ["core", "store"],
@@ -24,7 +24,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** npm packages a folder may name; the rest of the library needs none. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  http: ["express", "fastify"],
+  drivers: ["@redis/client", "ioredis"],
+  http: ["express", "fastify", "koa", "hono", "@nestjs/common", "ws"],
   router: ["undici"],
 };
 
@@ -33,9 +34,9 @@ const CORE_BUILTINS = ["node:crypto", "node:buffer"];
 
 /** Workspace → workspaces it may name. */
 const WORKSPACES: Readonly<Record<string, readonly string[]>> = {
-  "apps/cli": ["sojourn"],
-  "examples/quickstart": ["sojourn", "@sojourn/cli"],
-  lab: ["sojourn", "@sojourn/cli", "@sojourn/example-quickstart"],
+  "apps/cli": ["sojourn", "@sojourn/testbed"],
+  "examples/quickstart": ["sojourn", "@sojourn/cli", "@sojourn/testbed"],
+  lab: ["sojourn", "@sojourn/cli", "@sojourn/example-quickstart", "@sojourn/testbed"],
 };
 
 function folderOf(path: string): string {

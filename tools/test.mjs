@@ -21,6 +21,8 @@ const PROGRAMS = [
   },
   { name: "haproxy", variable: "SOJOURN_HAPROXY", files: ["haproxy"] },
   { name: "nginx", variable: "SOJOURN_NGINX", files: ["nginx"] },
+  { name: "redis-server", variable: "SOJOURN_REDIS_SERVER", files: ["redis-server", "valkey-server"] },
+  { name: "wrk", variable: "SOJOURN_WRK", files: ["wrk"] },
 ];
 
 function find(files) {
