@@ -76,12 +76,13 @@ function declarationOf({ name, from }: Exported): string {
 const entries = Object.entries(
   JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8")).exports as Record<
     string,
-    { types: string }
+    { import: { types: string } } | string
   >,
-);
+).filter((entry): entry is [string, { import: { types: string } }] => typeof entry[1] === "object");
 
 test("each entry of the export map exports exactly these names", () => {
-  const surface = entries.map(([entry, { types }]) => {
+  const surface = entries.map(([entry, conditions]) => {
+    const { types } = conditions.import;
     const file = join(PACKAGE, types);
     expect(existsSync(file), `${types} is not built: run npm run build`).toBe(true);
     const names = exportsOf(file).map(({ name, kind }) => (kind === "type" ? `type ${name}` : name));

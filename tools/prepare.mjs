@@ -136,6 +136,7 @@ async function prepare() {
   if (reason !== undefined) await install(reason);
   // `tsc -b` compares hashes of sources, so a clean tree costs it a fraction of a second.
   await step("build", process.execPath, [join("node_modules", "typescript", "bin", "tsc"), "-b"]);
+  await import("./commonjs.mjs");
 }
 
 prepare().catch((error) => {

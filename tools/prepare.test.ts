@@ -49,6 +49,8 @@ function prepare({ lock = LOCK, installed, npm = "exit 0", tsc = "" }: Project) 
   };
   mkdirSync(join(root, "tools"));
   copyFileSync(join(ROOT, "tools/prepare.mjs"), join(root, "tools/prepare.mjs"));
+  // There is no library here whose CommonJS side could be made.
+  write("tools/commonjs.mjs", "");
   write("package-lock.json", JSON.stringify({ packages: lock }));
   if (installed) write("node_modules/.package-lock.json", JSON.stringify({ packages: installed }));
   for (const path of Object.keys(installed ?? {})) mkdirSync(join(root, path), { recursive: true });
