@@ -5,12 +5,15 @@
 import type { TLSSocket } from "node:tls";
 import { systemClock } from "../core/clock.ts";
 import type { SessionHolder, Sessions } from "../sessions/create-sessions.ts";
-import type { RequestScope } from "../sessions/scope.ts";
+import type { IncomingRequest, RequestScope } from "../sessions/scope.ts";
 import type { Session } from "../sessions/session.ts";
 import { type AnyRequest, type AnyResponse, hold } from "./hold.ts";
 
 /** What an adapter needs of `Sessions`. */
-export type ScopeSource<Data extends object> = Pick<Sessions<Data>, "open" | "attach">;
+export interface ScopeSource<Data extends object> {
+  open(request: IncomingRequest): RequestScope<Data>;
+  attach: Sessions<Data>["attach"];
+}
 
 /** One request as one `Sessions` serves it. */
 export class Served<Data extends object> implements SessionHolder<Data> {

@@ -11,10 +11,13 @@ import { resolveOptions, type SessionsOptions } from "./options.ts";
 import { StoredRequestScope } from "./request-scope.ts";
 import type { IncomingRequest, RequestScope } from "./scope.ts";
 import type { DefaultData, Session } from "./session.ts";
+import { isWebRequest, type WebRequestOptions, WebRequestScope, type WebScope } from "./web.ts";
 
 export interface Sessions<Data extends object = DefaultData> {
   /** For adapters, and for everything that has a `Cookie` header without being a request: WebSockets. No I/O. */
   open(request: IncomingRequest): RequestScope<Data>;
+  /** For a Web `Request`: the scope also takes the response and gives back what may leave. `of(request)` knows it then. */
+  open(request: Request, options?: WebRequestOptions): WebScope<Data>;
   /** For adapters: what `of(request)` will answer with. The last one counts. */
   attach(request: object, holder: SessionHolder<Data>): void;
   /**
@@ -57,11 +60,20 @@ export function createSessions<Data extends object = DefaultData>(
   // A property of the request, because a WeakMap would cost each request more than the rest of mounting.
   const HOLDER = Symbol("sojourn.session");
   let closing: Promise<void> | undefined;
+  function attach(request: object, holder: SessionHolder<Data>): void {
+    (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER] = holder;
+  }
+  function open(request: IncomingRequest): RequestScope<Data>;
+  function open(request: Request, options?: WebRequestOptions): WebScope<Data>;
+  function open(request: IncomingRequest | Request, options?: WebRequestOptions): RequestScope<Data> {
+    if (!isWebRequest(request)) return new StoredRequestScope<Data>(context, request);
+    const scope = new WebRequestScope<Data>(context, request, options);
+    attach(request, scope);
+    return scope;
+  }
   return {
-    open: (request) => new StoredRequestScope<Data>(context, request),
-    attach(request, holder) {
-      (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER] = holder;
-    },
+    open,
+    attach,
     async of(request) {
       const own = (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER];
       // Fastify wraps the request that the adapter saw.
