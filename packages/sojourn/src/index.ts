@@ -11,5 +11,11 @@ export { createSessions, type Sessions } from "./sessions/create-sessions.ts";
 export type { Diagnostic, SessionsStats } from "./sessions/diagnostics.ts";
 export type { CookieOptions, Limits, SessionsOptions } from "./sessions/options.ts";
 export type { DefaultData, Session, SessionData } from "./sessions/session.ts";
+export {
+  type EncryptedStore,
+  type EncryptedStoreOptions,
+  type EncryptionKey,
+  encryptedStore,
+} from "./store/encrypted.ts";
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from "./store/memory.ts";
 export type { SessionPage, SessionStore, SessionSummary } from "./store/store.ts";

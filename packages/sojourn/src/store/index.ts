@@ -17,6 +17,7 @@ export {
   type SessionDelta,
   type SessionRecord,
 } from "../core/record.ts";
+export { sealedWith } from "../core/sealing.ts";
 export type { Stamp } from "../core/stamp.ts";
 export { covers, type Epoch, type Lineage, type Version } from "../core/version.ts";
 export {

@@ -1,10 +1,12 @@
 /** The store contract over real sockets, plain and inside TLS: the client passes everything that memory passes. */
 import { describe, test } from "vitest";
 import { systemClock, type Timer } from "../../core/clock.ts";
+import { encryptedStore } from "../../store/encrypted.ts";
+import type { SessionStore } from "../../store/store.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { registerConformance } from "../../testing/store-conformance.ts";
 import { startSessionServer } from "../server/session-server.ts";
-import { sessionServers } from "./session-servers.ts";
+import { type SessionServersStore, sessionServers } from "./session-servers.ts";
 
 const SECRET = "conformance suite secret";
 
@@ -15,7 +17,11 @@ class HandMovedClock extends FakeClock {
   }
 }
 
-function harness(name: string, secret: string | undefined) {
+function harness(
+  name: string,
+  secret: string | undefined,
+  around: (store: SessionServersStore) => SessionStore = (store) => store,
+) {
   const open = async (maxBytes?: number) => {
     const clock = new HandMovedClock();
     const security = secret === undefined ? {} : { secret };
@@ -27,7 +33,8 @@ function harness(name: string, secret: string | undefined) {
       ...(maxBytes === undefined ? {} : { maxBytes }),
     });
     const members = [`127.0.0.1:${server.address.port}`];
-    const client = () => sessionServers({ members, domain: "shop", clock, timeoutMs: 5_000, ...security });
+    const client = () =>
+      around(sessionServers({ members, domain: "shop", clock, timeoutMs: 5_000, ...security }));
     const [store, second] = [client(), client()];
     return {
       store,
@@ -48,3 +55,9 @@ function harness(name: string, secret: string | undefined) {
 
 registerConformance({ test, describe }, harness("session servers over TCP", undefined));
 registerConformance({ test, describe }, harness("session servers over TLS", SECRET));
+registerConformance(
+  { test, describe },
+  harness("encrypted, on session servers over TCP", undefined, (store) =>
+    encryptedStore(store, { keys: [{ id: "2026-11", key: "a key for the conformance suite, long enough" }] }),
+  ),
+);
