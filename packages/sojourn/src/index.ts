@@ -11,6 +11,7 @@ export { createSessions, type Sessions } from "./sessions/create-sessions.ts";
 export type { Diagnostic, SessionsStats } from "./sessions/diagnostics.ts";
 export type { CookieOptions, Limits, SessionsOptions } from "./sessions/options.ts";
 export type { DefaultData, Session, SessionData } from "./sessions/session.ts";
+export type { MountOptions, OnStoreUnavailable, VisitOptions } from "./sessions/visit-options.ts";
 export {
   type EncryptedStore,
   type EncryptedStoreOptions,

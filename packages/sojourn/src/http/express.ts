@@ -11,13 +11,14 @@
  */
 import type { Request, RequestHandler } from "express";
 import type { DefaultData, Session } from "../sessions/session.ts";
+import { type MountOptions, mounted, type VisitOptions } from "../sessions/visit-options.ts";
 import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare global {
   namespace Express {
     interface Request {
       /** Loads at most once per request; the only wait for reading. `sessions.of(req)` is the same, with your types. */
-      session(): Promise<Session>;
+      session(options?: VisitOptions): Promise<Session>;
     }
   }
 }
@@ -25,20 +26,27 @@ declare global {
 /**
  * Middleware that gives every request a `session()`. Mounted twice, it still opens one scope. Whether secure cookies can
  * be set is `req.secure`, so Express's `trust proxy` decides.
+ *
+ * @param options  for every request that comes through here; `req.session(options)` is more specific
  */
 export function expressSessions<Data extends object = DefaultData>(
   sessions: ScopeSource<Data>,
+  options?: MountOptions<Request>,
 ): RequestHandler {
+  const optionsOf = mounted(options);
   return function sojournSessions(req, res, next) {
-    if (servedBy(req, sessions) === undefined) {
-      serve(req, new Served(sessions, req, res, () => req.secure));
+    const served = servedBy(req, sessions);
+    if (served === undefined) {
+      serve(req, new Served(sessions, req, res, () => req.secure, true, optionsOf(req)));
+    } else {
+      served.mountedAgain(optionsOf(req));
     }
     req.session = session;
     next();
   };
 }
 
-function session(this: Request): Promise<Session> {
+function session(this: Request, options?: VisitOptions): Promise<Session> {
   // Always there: the function is put on a request together with what it finds.
-  return servedBy<DefaultData>(this)!.session();
+  return servedBy<DefaultData>(this)!.session(options);
 }

@@ -16,19 +16,35 @@ import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { CommitOutcome } from "../sessions/scope.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
+import {
+  type MountOptions,
+  moreSpecific,
+  mounted,
+  requireVisitOptions,
+  type VisitOptions,
+} from "../sessions/visit-options.ts";
 import { type HeaderLine, isKeptByRefusal, type Refusal, refusalBody, withCookies } from "./answer.ts";
 import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
     /** Loads at most once per request; the only wait for reading. `sessions.of(request)` is the same, with your types. */
-    session(): Promise<Session>;
+    session(options?: VisitOptions): Promise<Session>;
+  }
+  interface FastifyContextConfig {
+    /** For this route: `{ config: { session: { passive: true } } }`. Wins over the options of the plugin. */
+    session?: VisitOptions;
   }
 }
 
 const MOUNTED = Symbol("sojourn.mounted") as unknown as string;
 
-export interface FastifySessionsOptions<Data extends object = DefaultData> {
+/** What `register` itself takes beside ours. */
+const FASTIFY_OPTION_NAMES = ["prefix", "logLevel", "logSerializers"];
+
+/** For every request of the application; a route's `config.session` and `request.session(options)` are more specific. */
+export interface FastifySessionsOptions<Data extends object = DefaultData>
+  extends MountOptions<FastifyRequest> {
   readonly sessions: ScopeSource<Data>;
 }
 
@@ -41,8 +57,12 @@ export const fastifySessions = Object.assign(register, {
 
 async function register<Data extends object>(
   app: FastifyInstance,
-  { sessions }: FastifySessionsOptions<Data>,
+  { sessions, ...options }: FastifySessionsOptions<Data>,
 ): Promise<void> {
+  const optionsOf = mounted(options, FASTIFY_OPTION_NAMES);
+  app.addHook("onRoute", ({ config }) => {
+    if (config?.session !== undefined) requireVisitOptions(config.session);
+  });
   // Registering twice is fine; a `session` of another plugin is not, and Fastify says so.
   if (!app.hasRequestDecorator(MOUNTED)) {
     app.decorateRequest(MOUNTED, true).decorateRequest("session", session);
@@ -51,7 +71,8 @@ async function register<Data extends object>(
     const { raw } = request;
     if (servedBy(raw, sessions) === undefined) {
       const isSecure = () => request.protocol === "https";
-      serve(raw, new Served(sessions, raw, reply.raw, isSecure, !isInjected(reply)));
+      const said = () => moreSpecific(optionsOf(request)?.(), optionsOfRoute(request));
+      serve(raw, new Served(sessions, raw, reply.raw, isSecure, !isInjected(reply), said));
     }
     done();
   });
@@ -62,9 +83,16 @@ async function register<Data extends object>(
   });
 }
 
-function session(this: FastifyRequest): Promise<Session> {
+/** A route that was added before the plugin was not checked at the start. */
+function optionsOfRoute(request: FastifyRequest): VisitOptions | undefined {
+  const options = request.routeOptions.config?.session;
+  if (options !== undefined) requireVisitOptions(options);
+  return options;
+}
+
+function session(this: FastifyRequest, options?: VisitOptions): Promise<Session> {
   // Always there: the onRequest hook runs for every request, answered by a route or not.
-  return servedBy<DefaultData>(this.raw)!.session();
+  return servedBy<DefaultData>(this.raw)!.session(options);
 }
 
 /** `inject` answers through light-my-request, which reports what was handed to it at once and sends nothing. */

@@ -10,16 +10,18 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { isSessionError, type SessionError } from "../core/errors.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
+import { type MountOptions, mounted, type VisitOptions } from "../sessions/visit-options.ts";
 import { isKeptByRefusal, reasonOf, refusalBody } from "./answer.ts";
 import { type AnyRequest, type AnyResponse, isHttp2 } from "./hold.ts";
 import { isEncrypted, type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 export interface WithSession<Data extends object = DefaultData> {
   /** Loads at most once per request; the only wait for reading. */
-  session(): Promise<Session<Data>>;
+  session(options?: VisitOptions): Promise<Session<Data>>;
 }
 
-export interface NodeSessionsOptions {
+/** For every request that comes through here; `req.session(options)` is more specific. */
+export interface NodeSessionsOptions extends MountOptions<AnyRequest> {
   /**
    * Whether the browser's connection is TLS, so that secure cookies can be set. Default: whether this connection is.
    * Behind a proxy that ends TLS, say what you trust: `(req) => req.headers["x-forwarded-proto"] === "https"`.
@@ -49,10 +51,14 @@ export function nodeSessions<Data extends object>(
   options: NodeSessionsOptions = {},
 ): (req: AnyRequest, res: AnyResponse) => unknown {
   const isSecure = options.isSecure ?? isEncrypted;
+  const optionsOf = mounted(options, ["isSecure"]);
   const handle = handler as (req: AnyRequest, res: AnyResponse) => unknown;
   return function sojournSessions(req, res) {
-    if (servedBy(req, sessions) === undefined) {
-      serve(req, new Served(sessions, req, res, () => isSecure(req)));
+    const served = servedBy(req, sessions);
+    if (served === undefined) {
+      serve(req, new Served(sessions, req, res, () => isSecure(req), true, optionsOf(req)));
+    } else {
+      served.mountedAgain(optionsOf(req));
     }
     (req as AnyRequest & WithSession<Data>).session = session<Data>;
     try {
@@ -64,9 +70,9 @@ export function nodeSessions<Data extends object>(
   };
 }
 
-function session<Data extends object>(this: AnyRequest): Promise<Session<Data>> {
+function session<Data extends object>(this: AnyRequest, options?: VisitOptions): Promise<Session<Data>> {
   // Always there: the function is put on a request together with what it finds.
-  return servedBy<Data>(this)!.session();
+  return servedBy<Data>(this)!.session(options);
 }
 
 function failed(error: unknown, req: AnyRequest, res: AnyResponse): void {

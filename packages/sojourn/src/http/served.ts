@@ -7,6 +7,7 @@ import { systemClock } from "../core/clock.ts";
 import type { SessionHolder, Sessions } from "../sessions/create-sessions.ts";
 import type { IncomingRequest, RequestScope } from "../sessions/scope.ts";
 import type { Session } from "../sessions/session.ts";
+import { type Mounted, moreSpecific, type VisitOptions } from "../sessions/visit-options.ts";
 import { type AnyRequest, type AnyResponse, hold } from "./hold.ts";
 
 /** What an adapter needs of `Sessions`. */
@@ -24,12 +25,15 @@ export class Served<Data extends object> implements SessionHolder<Data> {
   readonly #res: AnyResponse;
   readonly #isSecure: () => boolean;
   readonly #isHeld: boolean;
+  /** Not told to the scope yet. */
+  #mounted: Mounted;
   readonly #arrivedAtMs: number;
   #scope: RequestScope<Data> | undefined;
 
   /**
    * @param isSecure  asked once, at the first `session()`
    * @param isHeld    false: the adapter settles before it answers (Fastify's `inject`)
+   * @param mounted   options of the mount and the route, from `mounted()`
    */
   constructor(
     source: ScopeSource<Data>,
@@ -37,6 +41,7 @@ export class Served<Data extends object> implements SessionHolder<Data> {
     res: AnyResponse,
     isSecure: () => boolean,
     isHeld = true,
+    mounted?: Mounted,
   ) {
     this.source = source;
     this.outer = undefined;
@@ -44,6 +49,7 @@ export class Served<Data extends object> implements SessionHolder<Data> {
     this.#res = res;
     this.#isSecure = isSecure;
     this.#isHeld = isHeld;
+    this.#mounted = mounted;
     this.#arrivedAtMs = systemClock.monotonicMs();
   }
 
@@ -52,12 +58,23 @@ export class Served<Data extends object> implements SessionHolder<Data> {
     return this.#scope;
   }
 
-  session(): Promise<Session<Data>> {
+  session(options?: VisitOptions): Promise<Session<Data>> {
     try {
-      return (this.#scope ?? this.#open()).session();
+      const scope = this.#scope ?? this.#open();
+      if (this.#mounted === undefined) return scope.session(options);
+      const said = this.#mounted();
+      this.#mounted = undefined;
+      return scope.session(moreSpecific(said, options));
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** Mounted a second time, nearer to the route: what it says wins. */
+  mountedAgain(mounted: Mounted): void {
+    const before = this.#mounted;
+    if (mounted === undefined) return;
+    this.#mounted = before === undefined ? mounted : () => moreSpecific(before(), mounted());
   }
 
   #open(): RequestScope<Data> {
@@ -77,7 +94,7 @@ interface Marked {
   [SERVED]?: Served<never>;
 }
 
-/** Mounting twice is mounting once: ask `servedBy` first. */
+/** Mounting twice is mounting once: ask `servedBy` first, and tell it `mountedAgain`. */
 export function serve<Data extends object>(request: object, served: Served<Data>): void {
   const marked = request as Marked;
   served.outer = marked[SERVED];

@@ -8,8 +8,8 @@ import { attributeBytes, type SessionRecord } from "../core/record.ts";
 import { formatVersion } from "../core/version.ts";
 import { type EnumerableStore, isEnumerable, type SessionPage, type SessionSummary } from "../store/store.ts";
 import { StoreBudget } from "./budget.ts";
+import { invalidOption, requirePrincipal } from "./check-options.ts";
 import type { Context } from "./context.ts";
-import { invalidOption, requirePrincipal } from "./options.ts";
 import type { Session } from "./session.ts";
 
 export const LIST_LIMIT_MAX = 1000;

@@ -11,6 +11,7 @@ import { resolveOptions, type SessionsOptions } from "./options.ts";
 import { StoredRequestScope } from "./request-scope.ts";
 import type { IncomingRequest, RequestScope } from "./scope.ts";
 import type { DefaultData, Session } from "./session.ts";
+import type { VisitOptions } from "./visit-options.ts";
 import { isWebRequest, type WebRequestOptions, WebRequestScope, type WebScope } from "./web.ts";
 
 export interface Sessions<Data extends object = DefaultData> {
@@ -21,10 +22,12 @@ export interface Sessions<Data extends object = DefaultData> {
   /** For adapters: what `of(request)` will answer with. The last one counts. */
   attach(request: object, holder: SessionHolder<Data>): void;
   /**
-   * The session of a request that an adapter serves, typed; the same as `request.session()`.
+   * The session of a request that an adapter serves, typed; the same as `request.session(options)`.
+   *
+   * @param options  wins over the options of the mount and the route
    * @throws {SessionError} INVALID_OPTION when no adapter serves it
    */
-  of(request: object): Promise<Session<Data>>;
+  of(request: object, options?: VisitOptions): Promise<Session<Data>>;
 
   /** The session with this key (`list` tells keys), or null. For looking at it and for ending it. */
   find(key: string): Promise<FoundSession<Data> | null>;
@@ -47,7 +50,7 @@ export interface Sessions<Data extends object = DefaultData> {
 }
 
 export interface SessionHolder<Data extends object> {
-  session(): Promise<Session<Data>>;
+  session(options?: VisitOptions): Promise<Session<Data>>;
 }
 
 /** @throws {SessionError} INVALID_OPTION, naming the option, what was found and what is expected */
@@ -74,11 +77,11 @@ export function createSessions<Data extends object = DefaultData>(
   return {
     open,
     attach,
-    async of(request) {
+    async of(request, visitOptions) {
       const own = (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER];
       // Fastify wraps the request that the adapter saw.
       const holder = own ?? (request as { raw?: { [HOLDER]?: SessionHolder<Data> } }).raw?.[HOLDER];
-      if (holder) return holder.session();
+      if (holder) return holder.session(visitOptions);
       throw new SessionError(
         "INVALID_OPTION",
         "Cannot find the session of a request: no adapter of these sessions serves it",

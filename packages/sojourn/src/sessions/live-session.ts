@@ -11,11 +11,11 @@
  *   logout that is not stored.
  */
 import { storedDeadlineMs } from "../core/deadline.ts";
-import { SessionError } from "../core/errors.ts";
+import { SessionError, StoreUnavailableError } from "../core/errors.ts";
 import { formatVersion } from "../core/version.ts";
 import type { Changes } from "./attributes.ts";
 import { storeFault } from "./budget.ts";
-import { requirePrincipal } from "./options.ts";
+import { requirePrincipal } from "./check-options.ts";
 import type { CommitOutcome } from "./scope.ts";
 import type { Session } from "./session.ts";
 import type { Change, StoredSession } from "./stored-session.ts";
@@ -69,6 +69,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
   ): Promise<Data[K] | undefined> {
     return this.#inTurn(async () => {
       this.#requireAlive("update an attribute");
+      this.#requireRead("update an attribute");
       if (!this.#stored.known) this.#requireHeaders("begin a session");
       return (await this.#stored.update(name, change as Change)) as Data[K] | undefined;
     });
@@ -77,6 +78,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
   start(): Promise<void> {
     return this.#inTurn(async () => {
       this.#requireAlive("begin a session");
+      this.#requireRead("begin a session");
       if (this.#stored.known) return;
       this.#requireHeaders("begin a session");
       await this.#stored.create(this.#stored.attributes.changes());
@@ -89,7 +91,10 @@ export class LiveSession<Data extends object> implements Session<Data> {
       requirePrincipal(principal);
       this.#requireAlive("renew the session id");
       this.#requireHeaders("renew the session id");
-      await this.#orFail(() => this.#stored.renew(this.#stored.attributes.changes(), principal));
+      await this.#orFail(async () => {
+        this.#requireRead("renew the session id");
+        await this.#stored.renew(this.#stored.attributes.changes(), principal);
+      });
     });
   }
 
@@ -100,7 +105,10 @@ export class LiveSession<Data extends object> implements Session<Data> {
   }
 
   touch(): Promise<boolean> {
-    return this.#inTurn(() => this.#stored.touch());
+    return this.#inTurn(async () => {
+      this.#requireRead("move an idle deadline");
+      return this.#stored.touch();
+    });
   }
 
   commit(): Promise<void> {
@@ -121,6 +129,10 @@ export class LiveSession<Data extends object> implements Session<Data> {
 
   get isNew(): boolean {
     return this.#stored.beganHere || this.#stored.known === null;
+  }
+
+  get isUnavailable(): boolean {
+    return this.#stored.fault !== null;
   }
 
   get principal(): string | null {
@@ -251,8 +263,19 @@ export class LiveSession<Data extends object> implements Session<Data> {
     }
   }
 
+  /** A session that could not be read is not empty, so nothing may be written over it or begun beside it. */
+  #requireRead(action: string): void {
+    const { fault, visit } = this.#stored;
+    if (fault === null) return;
+    const { store } = visit.context.policy;
+    throw new StoreUnavailableError(store.name, action, "could not read it when this request began", {
+      cause: fault,
+    });
+  }
+
   #requireChangeable(action: string): void {
     this.#requireAlive(action);
+    this.#requireRead(action);
     if (this.#phase !== "open") throw this.#late(action, "the commit of this request has begun");
   }
 

@@ -5,11 +5,12 @@
 import { type Clock, systemClock } from "../core/clock.ts";
 import { type Codec, jsonCodec } from "../core/codec.ts";
 import { type CookieAttributes, serializeCookie } from "../core/cookie.ts";
-import { SessionError } from "../core/errors.ts";
 import { deriveKeys, type SecretKeys } from "../core/keys.ts";
 import { memoryStore } from "../store/memory.ts";
 import { type SessionStore, STORE_TIMEOUT_MS_DEFAULT } from "../store/store.ts";
+import { invalidOption, requireKnown, requireMethods, requireMs, requireObject } from "./check-options.ts";
 import { type Diagnostic, Diagnostics } from "./diagnostics.ts";
+import { type OnStoreUnavailable, requireOnStoreUnavailable } from "./visit-options.ts";
 
 export const IDLE_TIMEOUT_MS_DEFAULT = 1_800_000;
 export const ABSOLUTE_TIMEOUT_MS_DEFAULT = 12 * 3_600_000;
@@ -66,6 +67,8 @@ export interface SessionsOptions {
   readonly limits?: Limits;
   /** All waiting of one request for the store. Lower answers 503 sooner; higher outlasts longer pauses. Default 500. */
   readonly storeBudgetMs?: number;
+  /** When a session cannot be read, unless a route says otherwise (`VisitOptions`). Default "fail": 503 with Retry-After. */
+  readonly onStoreUnavailable?: OnStoreUnavailable;
   readonly clock?: Clock;
   readonly codec?: Codec;
   /** Hears what an operator should know, each code at most once a minute. Default: console.warn. */
@@ -87,6 +90,7 @@ export interface Policy {
   readonly sessionBytesMax: number;
   readonly attributesMax: number;
   readonly storeBudgetMs: number;
+  readonly onStoreUnavailable: OnStoreUnavailable;
   readonly clock: Clock;
   readonly codec: Codec;
   readonly diagnostics: Diagnostics;
@@ -98,6 +102,8 @@ export function resolveOptions(options: SessionsOptions): Policy {
   requireKnown(options, OPTION_NAMES, "");
   const isProduction = process.env.NODE_ENV === "production";
   const { clock = systemClock, codec = jsonCodec, onDiagnostic, cloneId, limits = {} } = options;
+  const { onStoreUnavailable = "fail" } = options;
+  requireOnStoreUnavailable(onStoreUnavailable);
   requireMethods(clock, ["nowMs", "monotonicMs", "setTimer", "randomBytes"], "clock");
   requireMethods(codec, ["encode", "decode"], "codec");
   if (onDiagnostic !== undefined && typeof onDiagnostic !== "function") {
@@ -136,6 +142,7 @@ export function resolveOptions(options: SessionsOptions): Policy {
       "storeBudgetMs",
       STORE_BUDGET_MS_MAX,
     ),
+    onStoreUnavailable,
     clock,
     codec,
     diagnostics,
@@ -154,6 +161,7 @@ const OPTION_NAMES: readonly (keyof SessionsOptions)[] = [
   "absoluteTimeoutMs",
   "limits",
   "storeBudgetMs",
+  "onStoreUnavailable",
   "clock",
   "codec",
   "onDiagnostic",
@@ -225,68 +233,8 @@ function generatedSecret(clock: Clock, diagnostics: Diagnostics, isProduction: b
   return clock.randomBytes(32).toString("base64url");
 }
 
-export function invalidOption(name: string, found: unknown, expected: string): SessionError {
-  return new SessionError(
-    "INVALID_OPTION",
-    `Cannot use option ${name}: found ${shown(found)}, expected ${expected}`,
-  );
-}
-
-function shown(value: unknown): string {
-  if (value === undefined) return "none";
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 80));
-  if (typeof value === "number" || typeof value === "boolean" || value === null) return String(value);
-  return `a value of type ${typeof value}`;
-}
-
-function requireObject(value: unknown, name: string): void {
-  if (typeof value !== "object" || value === null) throw invalidOption(name, value, "an object");
-}
-
-/** A misspelt option would be an option that does nothing. */
-function requireKnown(options: object, names: readonly string[], prefix: string): void {
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) {
-      throw invalidOption(`${prefix}${name.slice(0, 80)}`, undefined, `one of ${names.join(", ")}`);
-    }
-  }
-}
-
-function requireMethods(value: object, names: readonly string[], option: string): void {
-  requireObject(value, option);
-  for (const name of names) {
-    if (typeof (value as Record<string, unknown>)[name] !== "function") {
-      throw invalidOption(option, value, `an object with the method ${name}`);
-    }
-  }
-}
-
-function requireMs(value: number, name: string, max: number): number {
-  if (typeof value === "number" && value >= 1 && value <= max) return value;
-  throw invalidOption(name, value, `1..${max} ms`);
-}
-
 function requireLimit(value: number | undefined, byDefault: number, name: keyof Limits): number {
   const limit = value ?? byDefault;
   if (typeof limit === "number" && limit >= 0) return limit;
   throw invalidOption(`limits.${name}`, limit, "a number from 0, or Infinity");
-}
-
-/** The longest user name that indexes and screens must hold. */
-const PRINCIPAL_CHARS_MAX = 1024;
-
-/** Undefined and null mean "as before" and "nobody". @throws {SessionError} INVALID_OPTION; the message holds no name */
-export function requirePrincipal(principal: unknown): void {
-  if (principal === undefined || principal === null) return;
-  const isFit =
-    typeof principal === "string" &&
-    principal.length >= 1 &&
-    principal.length <= PRINCIPAL_CHARS_MAX &&
-    !/\p{Surrogate}/u.test(principal);
-  if (isFit) return;
-  const found = typeof principal === "string" ? `${principal.length} characters` : typeof principal;
-  throw new SessionError(
-    "INVALID_OPTION",
-    `Cannot use option principal: found ${found}, expected 1..${PRINCIPAL_CHARS_MAX} characters of well-formed text`,
-  );
 }

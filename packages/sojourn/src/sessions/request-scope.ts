@@ -1,5 +1,7 @@
 /** `RequestScope` over a store: scope.ts is the contract. */
+import { isSessionError, type SessionError } from "../core/errors.ts";
 import { sessionKeyOf } from "../core/ids.ts";
+import type { SessionRecord } from "../core/record.ts";
 import type { Context } from "./context.ts";
 import type { PresentedId } from "./id-cookie.ts";
 import { LiveSession } from "./live-session.ts";
@@ -7,11 +9,13 @@ import type { CommitOutcome, IncomingRequest, RequestScope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import { StoredSession } from "./stored-session.ts";
 import { Visit } from "./visit.ts";
+import { moreSpecific, requireVisitOptions, type VisitOptions } from "./visit-options.ts";
 
 export class StoredRequestScope<Data extends object> implements RequestScope<Data> {
   readonly #context: Context;
   readonly #presented: PresentedId | null;
   readonly #visit: Visit;
+  #options: VisitOptions | undefined;
   #loading: Promise<Session<Data>> | undefined;
   #live: LiveSession<Data> | undefined;
   /** Null: the response passed straight through. */
@@ -25,29 +29,46 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
     this.#visit = new Visit(context, request, this.#presented);
   }
 
-  session(): Promise<Session<Data>> {
+  session(options?: VisitOptions): Promise<Session<Data>> {
+    if (options !== undefined) {
+      try {
+        requireVisitOptions(options);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      this.#options = moreSpecific(this.#options, options);
+      this.#visit.isPassive = this.#options?.passive === true;
+    }
     this.#loading ??= this.#load();
     return this.#loading;
   }
 
   async #load(): Promise<Session<Data>> {
     const presented = this.#presented && { id: this.#presented.id, key: sessionKeyOf(this.#presented.id) };
-    let record = null;
+    let record: SessionRecord | null = null;
+    let fault: SessionError | null = null;
     if (presented) {
       try {
         record = await this.#visit.read(presented.key);
       } catch (error) {
         this.#context.stats.storeFailures++;
-        throw error;
+        fault = this.#tolerated(error);
       }
-      if (!record) this.#context.stats.unknownIds++;
+      if (!record && !fault) this.#context.stats.unknownIds++;
     }
-    const live = new LiveSession<Data>(new StoredSession(this.#visit, presented, record));
+    const live = new LiveSession<Data>(new StoredSession(this.#visit, presented, record, fault));
     this.#live = live;
     // Loaded too late to change anything: the response has left meanwhile.
     if (this.#settling !== undefined) live.settle();
     if (this.#isClosed) live.close();
     return live;
+  }
+
+  /** Only what time heals: unreadable data is no outage. */
+  #tolerated(error: unknown): SessionError {
+    const onUnavailable = this.#options?.onStoreUnavailable ?? this.#context.policy.onStoreUnavailable;
+    if (onUnavailable === "anonymous" && isSessionError(error) && error.status === 503) return error;
+    throw error;
   }
 
   settle(): Promise<CommitOutcome> | undefined {

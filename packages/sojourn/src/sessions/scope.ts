@@ -12,6 +12,7 @@
  */
 import type { ErrorCode } from "../core/errors.ts";
 import type { Session } from "./session.ts";
+import type { VisitOptions } from "./visit-options.ts";
 
 export interface IncomingRequest {
   /** All `Cookie` headers joined with "; ", or undefined. */
@@ -42,8 +43,12 @@ export type CommitOutcome =
     };
 
 export interface RequestScope<Data extends object> {
-  /** Loads at most once per request; every call gives the same promise. */
-  session(): Promise<Session<Data>>;
+  /**
+   * Loads at most once per request; every call gives the same promise.
+   *
+   * @param options  for the whole request; what a later call says wins
+   */
+  session(options?: VisitOptions): Promise<Session<Data>>;
   /**
    * The response is about to begin. From the first call on `set`, `delete`, … throw LATE_WRITE.
    *

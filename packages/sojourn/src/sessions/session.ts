@@ -60,6 +60,8 @@ export interface Session<Data extends object = DefaultData> {
   readonly version: string | null;
   /** True until the session exists in the store and in the request that created it. */
   readonly isNew: boolean;
+  /** The store could not be read and the route said `onStoreUnavailable: "anonymous"`: empty, and nothing can be written. */
+  readonly isUnavailable: boolean;
   readonly principal: string | null;
   readonly createdAt: Date;
   readonly lastAccessAt: Date;

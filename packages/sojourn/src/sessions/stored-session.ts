@@ -4,6 +4,7 @@
  * live-session.ts.
  */
 import { storedDeadlineMs } from "../core/deadline.ts";
+import type { SessionError } from "../core/errors.ts";
 import type { SessionId, SessionKey } from "../core/ids.ts";
 import type { SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
@@ -29,6 +30,8 @@ export type Change = (current: unknown) => unknown;
 export class StoredSession {
   readonly visit: Visit;
   readonly attributes: Attributes;
+  /** Why the store could not be read, where the route goes on without its session. */
+  readonly fault: SessionError | null;
   /** The id that the request came with, known to the store or not. */
   readonly #presentedKey: SessionKey | null;
   #known: Known | null;
@@ -43,14 +46,17 @@ export class StoredSession {
   /**
    * @param presented  the id of the request's cookie, and its key
    * @param record     what the store has under it
+   * @param fault      the store could not tell: the session is empty and stays so
    */
   constructor(
     visit: Visit,
     presented: { readonly id: SessionId; readonly key: SessionKey } | null,
     record: SessionRecord | null,
+    fault: SessionError | null = null,
   ) {
     const { codec, sessionBytesMax, attributesMax } = visit.context.policy;
     this.visit = visit;
+    this.fault = fault;
     this.attributes = new Attributes(codec, { sessionBytesMax, attributesMax }, record?.attributes);
     this.#presentedKey = presented?.key ?? null;
     this.#known = record;
@@ -172,7 +178,9 @@ export class StoredSession {
 
   /** The request is over: moves the idle deadline when that is due. */
   requestOver(): void {
-    if (this.#known && this.#isConfirmed) this.visit.context.touches.requestOver(this.#known);
+    if (!this.#known || !this.#isConfirmed) return;
+    const { context, isPassive } = this.visit;
+    context.touches.requestOver(this.#known, isPassive ? this.#known.createdAtMs : this.#nowMs());
   }
 
   /** True when the browser must be told something, or another server's name in its cookie replaced. */
@@ -204,6 +212,8 @@ export class StoredSession {
       this.visit.namesAnotherServer &&
       this.#cookie === "none" &&
       this.#isConfirmed &&
+      // It would cost a touch.
+      !this.visit.isPassive &&
       this.#known?.state === "live"
     );
   }
@@ -243,8 +253,9 @@ export class StoredSession {
 
   /** A change is activity, once the browser has shown that it holds the id. */
   #activity(): SessionDelta {
-    if (!this.#isConfirmed) return {};
-    return { expiresAtMs: storedDeadlineMs(this.#nowMs(), this.visit.context.policy.idleTimeoutMs) };
+    const { context, isPassive } = this.visit;
+    if (!this.#isConfirmed || isPassive) return {};
+    return { expiresAtMs: storedDeadlineMs(this.#nowMs(), context.policy.idleTimeoutMs) };
   }
 
   #nowMs(): number {

@@ -41,14 +41,21 @@ export class Touches {
     }
   }
 
-  /** The request that read this is over. */
-  requestOver(record: Pick<SessionRecord, "key" | "state" | "expiresAtMs" | "absoluteExpiresAtMs">): void {
+  /**
+   * The request that read this is over.
+   *
+   * @param activeAtMs  when the visitor was active: now. After a passive request the beginning of the session, because
+   *                    the id coming back confirms a session also then, and gives it the idle time it began with
+   */
+  requestOver(
+    record: Pick<SessionRecord, "key" | "state" | "expiresAtMs" | "absoluteExpiresAtMs">,
+    activeAtMs: number,
+  ): void {
     if (this.#isClosed || record.state === "superseded") return;
-    const { clock, idleTimeoutMs } = this.#policy;
-    const nowMs = clock.nowMs();
+    const { idleTimeoutMs } = this.#policy;
     const expiresAtMs = Math.max(record.expiresAtMs, this.#deadlines.get(record.key) ?? 0);
-    if (!touchIsDue({ ...record, expiresAtMs }, nowMs, idleTimeoutMs)) return;
-    const deadlineMs = Math.min(storedDeadlineMs(nowMs, idleTimeoutMs), record.absoluteExpiresAtMs);
+    if (!touchIsDue({ ...record, expiresAtMs }, activeAtMs, idleTimeoutMs)) return;
+    const deadlineMs = Math.min(storedDeadlineMs(activeAtMs, idleTimeoutMs), record.absoluteExpiresAtMs);
     this.moved(record.key, deadlineMs);
     const running = this.#touch(record.key, deadlineMs).finally(() => this.#running.delete(running));
     this.#running.add(running);

@@ -31,6 +31,8 @@ export class Visit {
   /** The request's cookie names another server than this one. */
   readonly namesAnotherServer: boolean;
   readonly openedAtMs: number;
+  /** The request is no activity of the visitor. */
+  isPassive = false;
   readonly #openedAtMonotonicMs: number;
 
   constructor(context: Context, request: IncomingRequest, presented: PresentedId | null) {

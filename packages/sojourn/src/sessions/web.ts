@@ -9,8 +9,8 @@
  *   return scope.respond(Response.json({ ok: true }));
  */
 import { type HeaderLine, type Refusal, refusalBody, refusalLines, withCookies } from "./answer.ts";
+import { invalidOption } from "./check-options.ts";
 import type { Context } from "./context.ts";
-import { invalidOption } from "./options.ts";
 import { StoredRequestScope } from "./request-scope.ts";
 import type { IncomingRequest, RequestScope } from "./scope.ts";
 
