@@ -1,5 +1,5 @@
 /**
- * Sessions for Express 5.
+ * Sessions for Express 4 and 5.
  *
  *   app.use(expressSessions(sessions));
  *   app.get("/", async (req, res) => {
@@ -7,7 +7,8 @@
  *     res.json({ user: session.get("user") });
  *   });
  *
- * A `SessionError` reaches the application's error handlers; Express's own answers its status and Retry-After.
+ * A `SessionError` reaches the application's error handlers; Express's own answers its status and Retry-After. Express 4
+ * does not see what an asynchronous handler throws, whether of ours or not: catch it there, and call `next(error)`.
  */
 import type { Request, RequestHandler } from "express";
 import type { DefaultData, Session } from "../sessions/session.ts";

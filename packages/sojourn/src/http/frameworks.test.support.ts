@@ -5,15 +5,21 @@
 import { once } from "node:events";
 import http, { type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import http2, { type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { createRequire } from "node:module";
 import { type AddressInfo, connect } from "node:net";
 import type { Readable } from "node:stream";
 import express from "express";
 import fastify, { type FastifyReply } from "fastify";
+import Koa from "koa";
 import type { Session } from "../sessions/session.ts";
 import { expressSessions } from "./express.ts";
 import { fastifySessions } from "./fastify.ts";
+import { koaSessions } from "./koa.ts";
 import { nodeSessions, type WithSession } from "./node.ts";
 import type { ScopeSource } from "./served.ts";
+
+// An alias, which has no types of its own; what these tests use of Express is the same in both.
+const express4: typeof express = createRequire(import.meta.url)("express4");
 
 type Data = Record<string, unknown>;
 
@@ -59,31 +65,73 @@ async function listening(server: http.Server | http2.Http2Server, close: () => u
   };
 }
 
-const expressFramework: Framework = {
-  name: "Express 5",
+/** @param isCatching  Express 5 hands what an asynchronous handler throws to the error handlers; with 4 the handler does */
+function expressFramework(name: string, create: typeof express, isCatching: boolean): Framework {
+  return {
+    name,
+    http2: false,
+    async launch(routes, sessions) {
+      const app = create();
+      app.set("env", "production");
+      app.set("trust proxy", "loopback");
+      if (sessions) {
+        app.use(expressSessions(sessions));
+        // Again inside a router, as happens when an application is put together from parts.
+        app.use(expressSessions(sessions));
+      }
+      for (const [path, route] of Object.entries(routes)) {
+        app.all(path, async (req, res, next) => {
+          try {
+            await route({
+              session: sessions ? () => req.session() : noSession,
+              header: (name, value) => res.setHeader(name, value),
+              json: (body, status = 200) => res.status(status).json(body),
+              redirect: (to) => res.redirect(303, to),
+              stream: (body) => body.pipe(res),
+              takeOver: () => res,
+            });
+          } catch (error) {
+            if (isCatching) throw error;
+            next(error);
+          }
+        });
+      }
+      const server = http.createServer(app);
+      return listening(server, () => server.close().closeAllConnections());
+    },
+  };
+}
+
+const koaFramework: Framework = {
+  name: "Koa 3",
   http2: false,
   async launch(routes, sessions) {
-    const app = express();
-    app.set("env", "production");
-    app.set("trust proxy", "loopback");
-    if (sessions) {
-      app.use(expressSessions(sessions));
-      // Again inside a router, as happens when an application is put together from parts.
-      app.use(expressSessions(sessions));
-    }
-    for (const [path, route] of Object.entries(routes)) {
-      app.all(path, async (req, res) => {
-        await route({
-          session: sessions ? () => req.session() : noSession,
-          header: (name, value) => res.setHeader(name, value),
-          json: (body, status = 200) => res.status(status).json(body),
-          redirect: (to) => res.redirect(303, to),
-          stream: (body) => body.pipe(res),
-          takeOver: () => res,
-        });
+    const app = new Koa({ proxy: true });
+    if (sessions) app.use(koaSessions(sessions)).use(koaSessions(sessions));
+    app.use(async (ctx) => {
+      await routes[ctx.path]?.({
+        session: sessions ? () => ctx.session() : noSession,
+        header: (name, value) => ctx.set(name, value),
+        json(body, status = 200) {
+          ctx.status = status;
+          ctx.type = "json";
+          ctx.body = JSON.stringify(body);
+        },
+        redirect(to) {
+          ctx.status = 303;
+          ctx.redirect(to);
+        },
+        stream(body) {
+          ctx.body = body;
+        },
+        takeOver() {
+          ctx.respond = false;
+          ctx.res.statusCode = 200;
+          return ctx.res;
+        },
       });
-    }
-    const server = http.createServer(app);
+    });
+    const server = http.createServer(app.callback());
     return listening(server, () => server.close().closeAllConnections());
   },
 };
@@ -173,7 +221,9 @@ function hijack(reply: FastifyReply): ServerResponse {
 export const frameworks: readonly Framework[] = [
   nodeFramework("node:http", 1),
   nodeFramework("node:http2", 2),
-  expressFramework,
+  expressFramework("Express 5", express, true),
+  expressFramework("Express 4", express4, false),
+  koaFramework,
   fastifyFramework("Fastify 5", 1),
   fastifyFramework("Fastify 5 on HTTP/2", 2),
 ];
