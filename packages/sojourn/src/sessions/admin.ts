@@ -60,7 +60,7 @@ export class Admin<Data extends object> {
   async #destroy(key: SessionKey): Promise<boolean> {
     const { store } = this.#context.policy;
     const hasEnded = await this.#ask("end a session", (timeoutMs) => store.destroy(key, { timeoutMs }));
-    if (hasEnded) this.#context.stats.destroyed++;
+    if (hasEnded) this.#context.telemetry.count("destroyed");
     return hasEnded;
   }
 
@@ -99,7 +99,7 @@ export class Admin<Data extends object> {
     const ended = await this.#ask("end all sessions of a user", (timeoutMs) =>
       store.endAll(principal, { ...(kept === null ? {} : { except: kept }), timeoutMs }),
     );
-    this.#context.stats.destroyed += ended;
+    this.#context.telemetry.count("destroyed", ended);
     return ended;
   }
 

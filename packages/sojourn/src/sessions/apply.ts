@@ -5,8 +5,8 @@ import { newOperationId, type SessionKey } from "../core/ids.ts";
 import type { SessionDelta } from "../core/record.ts";
 import type { ApplyResult } from "../store/store.ts";
 import type { StoreBudget } from "./budget.ts";
-import type { SessionsStats } from "./diagnostics.ts";
 import type { Policy } from "./options.ts";
+import type { Telemetry } from "./telemetry.ts";
 import type { Touches } from "./touches.ts";
 
 /** An authority that is behind gets this long. */
@@ -15,7 +15,7 @@ const BEHIND_PAUSE_MS = 10;
 
 export interface ApplyContext {
   readonly policy: Policy;
-  readonly stats: SessionsStats;
+  readonly telemetry: Telemetry;
   readonly touches: Touches;
 }
 
@@ -23,7 +23,7 @@ export type Answered = Extract<ApplyResult, { status: "applied" | "conflict" }>;
 
 /** @throws {SessionError} SESSION_ENDED, STORE_BEHIND, and what the store throws */
 export async function applyDelta(
-  { policy, stats, touches }: ApplyContext,
+  { policy, telemetry, touches }: ApplyContext,
   budget: StoreBudget,
   key: SessionKey,
   delta: SessionDelta,
@@ -36,9 +36,9 @@ export async function applyDelta(
     const result = await budget.wait("change a session", (timeoutMs) =>
       store.apply(key, delta, { timeoutMs, operationId }),
     );
-    if (result.status === "gone") throw sessionEnded(stats, "change a session");
+    if (result.status === "gone") throw sessionEnded(telemetry, "change a session");
     if (result.status === "applied") {
-      stats.commits++;
+      telemetry.count("commits");
       touches.moved(key, result.expiresAtMs);
     }
     if (result.status !== "behind") return result;
@@ -52,7 +52,7 @@ export async function applyDelta(
   }
 }
 
-export function sessionEnded(stats: SessionsStats, action: string): SessionError {
-  stats.gone++;
+export function sessionEnded(telemetry: Telemetry, action: string): SessionError {
+  telemetry.count("gone");
   return new SessionError("SESSION_ENDED", `Cannot ${action}: it was ended, renewed or has expired`);
 }

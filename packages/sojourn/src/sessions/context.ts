@@ -1,14 +1,14 @@
 /** What all requests of one `createSessions` share. */
-import { newStats, type SessionsStats } from "./diagnostics.ts";
 import { IdCookie } from "./id-cookie.ts";
 import { Loads } from "./loads.ts";
 import type { Policy } from "./options.ts";
+import { Telemetry } from "./telemetry.ts";
 import { Touches } from "./touches.ts";
 import { Updates } from "./updates.ts";
 
 export interface Context {
   readonly policy: Policy;
-  readonly stats: SessionsStats;
+  readonly telemetry: Telemetry;
   readonly cookie: IdCookie;
   readonly loads: Loads;
   readonly touches: Touches;
@@ -16,14 +16,14 @@ export interface Context {
 }
 
 export function newContext(policy: Policy): Context {
-  const stats = newStats();
-  const touches = new Touches(policy, stats, policy.diagnostics);
+  const telemetry = new Telemetry(policy.name, policy.store.name);
+  const touches = new Touches(policy, telemetry, policy.diagnostics);
   return {
     policy,
-    stats,
-    cookie: new IdCookie(policy, stats),
-    loads: new Loads(policy.store, policy.clock, stats),
+    telemetry,
+    cookie: new IdCookie(policy, telemetry),
+    loads: new Loads(policy.store, policy.clock, telemetry),
     touches,
-    updates: new Updates({ policy, stats, touches }),
+    updates: new Updates({ policy, telemetry, touches }),
   };
 }

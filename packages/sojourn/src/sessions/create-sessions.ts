@@ -15,6 +15,8 @@ import type { VisitOptions } from "./visit-options.ts";
 import { isWebRequest, type WebRequestOptions, WebRequestScope, type WebScope } from "./web.ts";
 
 export interface Sessions<Data extends object = DefaultData> {
+  /** The option `name`. */
+  readonly name: string;
   /** For adapters, and for everything that has a `Cookie` header without being a request: WebSockets. No I/O. */
   open(request: IncomingRequest): RequestScope<Data>;
   /** For a Web `Request`: the scope also takes the response and gives back what may leave. `of(request)` knows it then. */
@@ -75,6 +77,7 @@ export function createSessions<Data extends object = DefaultData>(
     return scope;
   }
   return {
+    name: policy.name,
     open,
     attach,
     async of(request, visitOptions) {
@@ -91,7 +94,7 @@ export function createSessions<Data extends object = DefaultData>(
     list: (query) => admin.list(query),
     count: (query) => admin.count(query),
     endAll: (principal, endOptions) => admin.endAll(principal, endOptions),
-    stats: () => ({ ...context.stats }),
+    stats: () => context.telemetry.totals(),
     close() {
       closing ??= context.touches.close().then(() => (policy.ownsStore ? policy.store.close() : undefined));
       return closing;

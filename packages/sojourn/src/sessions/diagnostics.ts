@@ -31,6 +31,8 @@ export const DIAGNOSTIC_INTERVAL_MS = 60_000;
 export interface SessionsStats {
   /** Store reads; requests that waited for the same read count once. */
   loads: number;
+  /** Requests that found their session. */
+  loaded: number;
   /** Sessions created, renewals not counted. */
   created: number;
   renewed: number;
@@ -62,6 +64,7 @@ export interface SessionsStats {
 export function newStats(): SessionsStats {
   return {
     loads: 0,
+    loaded: 0,
     created: 0,
     renewed: 0,
     destroyed: 0,

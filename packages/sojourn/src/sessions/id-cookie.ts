@@ -4,8 +4,9 @@
  */
 import { IdVerifier, parseCookies, serializeCookie, signId, splitCloneId } from "../core/cookie.ts";
 import type { SessionId } from "../core/ids.ts";
-import type { Diagnostics, SessionsStats } from "./diagnostics.ts";
+import type { Diagnostics } from "./diagnostics.ts";
 import type { Policy } from "./options.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 export interface PresentedId {
   readonly id: SessionId;
@@ -16,13 +17,13 @@ export interface PresentedId {
 export class IdCookie {
   readonly #policy: Policy;
   readonly #verifier: IdVerifier;
-  readonly #stats: SessionsStats;
+  readonly #telemetry: Telemetry;
   readonly #diagnostics: Diagnostics;
 
-  constructor(policy: Policy, stats: SessionsStats) {
+  constructor(policy: Policy, telemetry: Telemetry) {
     this.#policy = policy;
     this.#verifier = new IdVerifier(policy.keys.cookie);
-    this.#stats = stats;
+    this.#telemetry = telemetry;
     this.#diagnostics = policy.diagnostics;
   }
 
@@ -32,7 +33,7 @@ export class IdCookie {
     if (values.length === 0) return null;
     if (values.length > 1) {
       // A sibling domain can plant one beside ours, and nothing tells which is whose.
-      this.#stats.duplicateCookies++;
+      this.#telemetry.count("duplicateCookies");
       this.#diagnostics.report(
         "DUPLICATE_COOKIES",
         `a browser sent ${values.length} cookies named "${this.#policy.cookieName}", so none was believed. ` +
@@ -43,7 +44,7 @@ export class IdCookie {
     const { signed, cloneId } = splitCloneId(values[0]!);
     const id = this.#verifier.verify(signed);
     if (id !== null) return { id, cloneId };
-    this.#stats.rejectedCookies++;
+    this.#telemetry.count("rejectedCookies");
     return null;
   }
 
@@ -72,7 +73,7 @@ export class IdCookie {
   /** False, and told loudly, when the browser would refuse a cookie of ours. */
   canBeSet(isSecureConnection: boolean): boolean {
     if (!this.#policy.cookieAttributes.secure || isSecureConnection) return true;
-    this.#stats.cookiesNotSent++;
+    this.#telemetry.count("cookiesNotSent");
     this.#diagnostics.report(
       "COOKIE_NOT_SENT",
       `the session cookie "${this.#policy.cookieName}" was not sent: it is Secure and the request came over plain ` +

@@ -206,16 +206,16 @@ export class LiveSession<Data extends object> implements Session<Data> {
   }
 
   #refusal(error: unknown): CommitOutcome {
-    const { stats, policy } = this.#stored.visit.context;
+    const { telemetry, policy } = this.#stored.visit.context;
     const { code, status, headers } = storeFault(error, policy.store.name, "commit a session");
-    if (status === 503) stats.storeFailures++;
+    if (status === 503) telemetry.count("storeFailures");
     return { ok: false, status, code, headers, setCookies: this.#stored.setCookies() };
   }
 
   #dropChanges(): void {
     if (!this.#hasChanges()) return;
-    const { stats, policy } = this.#stored.visit.context;
-    stats.dropped++;
+    const { telemetry, policy } = this.#stored.visit.context;
+    telemetry.count("dropped");
     policy.diagnostics.report(
       "CHANGES_DROPPED",
       "a request changed its session and ended without an answer, so nothing was stored",
@@ -285,7 +285,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
   }
 
   #late(action: string, found: string): SessionError {
-    this.#stored.visit.context.stats.lateWrites++;
+    this.#stored.visit.context.telemetry.count("lateWrites");
     return new SessionError("LATE_WRITE", `Cannot ${action}: ${found}`);
   }
 }

@@ -9,8 +9,9 @@ import type { Clock, Timer } from "../core/clock.ts";
 import { StoreUnavailableError } from "../core/errors.ts";
 import type { SessionKey } from "../core/ids.ts";
 import type { SessionRecord } from "../core/record.ts";
+import { inThisContext } from "../store/channels.ts";
 import type { SessionStore } from "../store/store.ts";
-import type { SessionsStats } from "./diagnostics.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 interface Queued {
   readonly promise: Promise<SessionRecord | null>;
@@ -29,14 +30,14 @@ interface Lane {
 export class Loads {
   readonly #store: SessionStore;
   readonly #clock: Clock;
-  readonly #stats: SessionsStats;
+  readonly #telemetry: Telemetry;
   /** Sessions with a read under way. */
   readonly #lanes = new Map<SessionKey, Lane>();
 
-  constructor(store: SessionStore, clock: Clock, stats: SessionsStats) {
+  constructor(store: SessionStore, clock: Clock, telemetry: Telemetry) {
     this.#store = store;
     this.#clock = clock;
-    this.#stats = stats;
+    this.#telemetry = telemetry;
   }
 
   /**
@@ -59,7 +60,7 @@ export class Loads {
   #begin(key: SessionKey, timeoutMs: number): Promise<SessionRecord | null> {
     const lane: Lane = { overdueAtMs: this.#clock.monotonicMs() + timeoutMs, queued: undefined };
     this.#lanes.set(key, lane);
-    this.#stats.loads++;
+    this.#telemetry.count("loads");
     let read: Promise<SessionRecord | null>;
     try {
       read = this.#store.read(key, { timeoutMs });
@@ -74,7 +75,9 @@ export class Loads {
   #queue(key: SessionKey, lane: Lane): Queued {
     let begin: Queued["begin"] | undefined;
     const promise = new Promise<SessionRecord | null>((resolve) => {
-      begin = (timeoutMs) => resolve(timeoutMs > 0 ? this.#begin(key, timeoutMs) : this.#unwanted());
+      begin = inThisContext((timeoutMs: number) =>
+        resolve(timeoutMs > 0 ? this.#begin(key, timeoutMs) : this.#unwanted()),
+      );
     });
     // Whoever waits has its own time limit and may have left.
     promise.catch(() => {});

@@ -7,6 +7,7 @@ import { type Codec, jsonCodec } from "../core/codec.ts";
 import { type CookieAttributes, serializeCookie } from "../core/cookie.ts";
 import { deriveKeys, type SecretKeys } from "../core/keys.ts";
 import { memoryStore } from "../store/memory.ts";
+import { observedStore } from "../store/observed.ts";
 import { type SessionStore, STORE_TIMEOUT_MS_DEFAULT } from "../store/store.ts";
 import { invalidOption, requireKnown, requireMethods, requireMs, requireObject } from "./check-options.ts";
 import { type Diagnostic, Diagnostics } from "./diagnostics.ts";
@@ -21,6 +22,8 @@ export const ATTRIBUTES_MAX_DEFAULT = 128;
 const STORE_BUDGET_MS_MAX = 60_000;
 /** Browsers keep no cookie longer: RFC 6265bis. */
 const COOKIE_MAX_AGE_MS_MAX = 400 * 24 * 3_600_000;
+const NAME_DEFAULT = "sessions";
+const NAME_CHARS_MAX = 64;
 const COOKIE_NAME_DEFAULT = "sid";
 const CLONE_ID_PATTERN = /^[A-Za-z0-9_.-]{1,64}$/;
 
@@ -69,6 +72,8 @@ export interface SessionsOptions {
   readonly storeBudgetMs?: number;
   /** When a session cannot be read, unless a route says otherwise (`VisitOptions`). Default "fail": 503 with Retry-After. */
   readonly onStoreUnavailable?: OnStoreUnavailable;
+  /** Tells these sessions from others of this process in events and metrics. 1..64 characters, default "sessions". */
+  readonly name?: string;
   readonly clock?: Clock;
   readonly codec?: Codec;
   /** Hears what an operator should know, each code at most once a minute. Default: console.warn. */
@@ -77,6 +82,7 @@ export interface SessionsOptions {
 
 /** The options, complete and checked. */
 export interface Policy {
+  readonly name: string;
   readonly store: SessionStore;
   /** The store is ours to close. */
   readonly ownsStore: boolean;
@@ -102,12 +108,15 @@ export function resolveOptions(options: SessionsOptions): Policy {
   requireKnown(options, OPTION_NAMES, "");
   const isProduction = process.env.NODE_ENV === "production";
   const { clock = systemClock, codec = jsonCodec, onDiagnostic, cloneId, limits = {} } = options;
-  const { onStoreUnavailable = "fail" } = options;
+  const { onStoreUnavailable = "fail", name = NAME_DEFAULT } = options;
   requireOnStoreUnavailable(onStoreUnavailable);
   requireMethods(clock, ["nowMs", "monotonicMs", "setTimer", "randomBytes"], "clock");
   requireMethods(codec, ["encode", "decode"], "codec");
   if (onDiagnostic !== undefined && typeof onDiagnostic !== "function") {
     throw invalidOption("onDiagnostic", onDiagnostic, "a function");
+  }
+  if (!(typeof name === "string" && name.length >= 1 && name.length <= NAME_CHARS_MAX)) {
+    throw invalidOption("name", name, `1..${NAME_CHARS_MAX} characters`);
   }
   requireObject(limits, "limits");
   requireKnown(limits, ["sessionBytesMax", "attributesMax"], "limits.");
@@ -146,8 +155,9 @@ export function resolveOptions(options: SessionsOptions): Policy {
     clock,
     codec,
     diagnostics,
+    name,
     // Last: a store that was made for options that are then refused would keep sweeping.
-    store: store ?? memoryStore({ clock }),
+    store: observedStore(store ?? memoryStore({ clock }), name, clock),
     ownsStore: store === undefined,
   };
 }
@@ -162,6 +172,7 @@ const OPTION_NAMES: readonly (keyof SessionsOptions)[] = [
   "limits",
   "storeBudgetMs",
   "onStoreUnavailable",
+  "name",
   "clock",
   "codec",
   "onDiagnostic",

@@ -51,10 +51,10 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
       try {
         record = await this.#visit.read(presented.key);
       } catch (error) {
-        this.#context.stats.storeFailures++;
+        this.#context.telemetry.count("storeFailures");
         fault = this.#tolerated(error);
       }
-      if (!record && !fault) this.#context.stats.unknownIds++;
+      if (!fault) this.#context.telemetry.count(record ? "loaded" : "unknownIds");
     }
     const live = new LiveSession<Data>(new StoredSession(this.#visit, presented, record, fault));
     this.#live = live;

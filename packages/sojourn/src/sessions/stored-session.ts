@@ -203,7 +203,7 @@ export class StoredSession {
       if (this.#hasWritten || (await this.touch())) this.#cookie = "issue";
     } catch {
       // The response owes the store nothing; the next one tries again.
-      this.visit.context.stats.touchFailures++;
+      this.visit.context.telemetry.count("touchFailures");
     }
   }
 

@@ -7,8 +7,9 @@ import type { SessionKey } from "../core/ids.ts";
 import type { SessionRecord } from "../core/record.ts";
 import type { SessionStore } from "../store/store.ts";
 import { storeFault } from "./budget.ts";
-import type { Diagnostics, SessionsStats } from "./diagnostics.ts";
+import type { Diagnostics } from "./diagnostics.ts";
 import type { Policy } from "./options.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 /** About 150 bytes each. Forgetting one costs at most one touch too many. */
 const DEADLINES_MAX = 10_000;
@@ -16,17 +17,17 @@ const DEADLINES_MAX = 10_000;
 export class Touches {
   readonly #policy: Policy;
   readonly #store: SessionStore;
-  readonly #stats: SessionsStats;
+  readonly #telemetry: Telemetry;
   readonly #diagnostics: Diagnostics;
   /** Deadlines known to be stored or on their way, the longest known first. */
   readonly #deadlines = new Map<SessionKey, number>();
   readonly #running = new Set<Promise<void>>();
   #isClosed = false;
 
-  constructor(policy: Policy, stats: SessionsStats, diagnostics: Diagnostics) {
+  constructor(policy: Policy, telemetry: Telemetry, diagnostics: Diagnostics) {
     this.#policy = policy;
     this.#store = policy.store;
-    this.#stats = stats;
+    this.#telemetry = telemetry;
     this.#diagnostics = diagnostics;
   }
 
@@ -64,9 +65,9 @@ export class Touches {
   async #touch(key: SessionKey, deadlineMs: number): Promise<void> {
     try {
       await this.#store.touch(key, deadlineMs, { timeoutMs: this.#policy.storeBudgetMs });
-      this.#stats.touches++;
+      this.#telemetry.count("touches");
     } catch (error) {
-      this.#stats.touchFailures++;
+      this.#telemetry.count("touchFailures");
       // The next request tries again.
       if (this.#deadlines.get(key) === deadlineMs) this.#deadlines.delete(key);
       const fault = storeFault(error, this.#store.name, "move an idle deadline");

@@ -9,6 +9,7 @@ import { SessionError } from "../core/errors.ts";
 import type { SessionKey } from "../core/ids.ts";
 import type { SessionDelta } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
+import { inThisContext } from "../store/channels.ts";
 import { type ApplyContext, applyDelta } from "./apply.ts";
 import { type StoredAttribute, sameBytes } from "./attributes.ts";
 import { StoreBudget } from "./budget.ts";
@@ -37,6 +38,8 @@ export interface Updated {
 
 interface Waiting extends Update {
   isWanted: boolean;
+  /** Runs what it is given in the context of the request that waits. */
+  readonly within: (run: () => Promise<void>) => Promise<void>;
   readonly resolve: (result: Updated) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -57,7 +60,7 @@ export class Updates {
   async update(key: SessionKey, update: Update, budget: StoreBudget): Promise<Updated> {
     let waiting: Waiting | undefined;
     const result = new Promise<Updated>((resolve, reject) => {
-      waiting = { ...update, isWanted: true, resolve, reject };
+      waiting = { ...update, isWanted: true, within: inThisContext((run) => run()), resolve, reject };
     });
     const line = this.#lines.get(key);
     if (line) {
@@ -82,7 +85,7 @@ export class Updates {
       const batch = line.filter((each) => each.name === name);
       line.splice(0, line.length, ...line.filter((each) => each.name !== name));
       try {
-        await this.#store(key, name, batch, known);
+        await batch[0]!.within(() => this.#store(key, name, batch, known));
       } catch (error) {
         for (const each of batch) each.reject(error);
       }
@@ -119,7 +122,7 @@ export class Updates {
         for (const each of taking) each.resolve({ version, expiresAtMs, stored: now });
         return;
       }
-      this.#context.stats.conflicts++;
+      this.#context.telemetry.count("conflicts");
       latest.set(name, result.current.attributes.get(name) ?? null);
       races++;
       const pauseMs =

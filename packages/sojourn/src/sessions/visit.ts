@@ -69,7 +69,7 @@ export class Visit {
       };
       const version = await this.#create(session, tries);
       if (version === null) continue;
-      this.context.stats.created++;
+      this.context.telemetry.count("created");
       return { id, key: session.key, version, session };
     }
   }
@@ -93,7 +93,7 @@ export class Visit {
       const result = await this.budget.wait("renew a session id", (timeoutMs) =>
         store.supersede(key, { successor, timeoutMs, operationId: newOperationId(clock) }),
       );
-      if (result.status === "gone") throw sessionEnded(this.context.stats, "renew a session id");
+      if (result.status === "gone") throw sessionEnded(this.context.telemetry, "renew a session id");
       const { final } = result;
       const owner = principal === undefined ? final.principal : principal;
       // Keeping the owner is no login: this session outlived every `endAll` up to the moment it was superseded.
@@ -108,7 +108,7 @@ export class Visit {
       };
       const version = await this.#create(session, tries);
       if (version === null) continue;
-      this.context.stats.renewed++;
+      this.context.telemetry.count("renewed");
       return { id, key: successor, version, session, final };
     }
   }
@@ -120,7 +120,7 @@ export class Visit {
       store.create(session, { timeoutMs, operationId: newOperationId(clock) }),
     );
     if (result.status === "created") return result.version;
-    if (result.status === "gone") throw sessionEnded(this.context.stats, "create a session");
+    if (result.status === "gone") throw sessionEnded(this.context.telemetry, "create a session");
     if (tries < ID_TRIES_MAX) return null;
     throw new SessionError(
       "STORE_UNAVAILABLE",
@@ -141,7 +141,7 @@ export class Visit {
       store.touch(record.key, deadlineMs, { timeoutMs, operationId: newOperationId(clock) }),
     );
     if (!isLive) return false;
-    this.context.stats.touches++;
+    this.context.telemetry.count("touches");
     this.context.touches.moved(record.key, deadlineMs);
     return deadlineMs;
   }
@@ -151,7 +151,7 @@ export class Visit {
     const hasEnded = await this.budget.wait("end a session", (timeoutMs) =>
       store.destroy(key, { timeoutMs, operationId: newOperationId(clock) }),
     );
-    if (hasEnded) this.context.stats.destroyed++;
+    if (hasEnded) this.context.telemetry.count("destroyed");
     return hasEnded;
   }
 }

@@ -9,6 +9,7 @@
  */
 import type { SessionKey } from "../core/ids.ts";
 import { BUCKETS } from "./buckets.ts";
+import { type ExpiredEvent, expiredChannel } from "./channels.ts";
 import { type Alias, goneAtMs, type Resident } from "./resident.ts";
 import { Residents } from "./residents.ts";
 import { Tombstones } from "./tombstones.ts";
@@ -109,6 +110,9 @@ export class Lives {
   #expire(resident: Resident, nowMs: number): void {
     this.#remove(resident);
     this.totals.expired++;
+    if (expiredChannel.hasSubscribers) {
+      expiredChannel.publish({ store: "memory", count: 1 } satisfies ExpiredEvent);
+    }
     if (!resident.alias) return;
     this.#entomb(resident, nowMs);
     this.#watchers.changed(resident.key);

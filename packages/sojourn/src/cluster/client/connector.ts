@@ -8,11 +8,12 @@
 import type { Clock, Timer } from "../../core/clock.ts";
 import { SessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
+import { type LinkEvent, type LinkFailure, linkChannels } from "../../store/channels.ts";
 import { LimitedLog, type Log } from "../log.ts";
 import type { Address, Transport } from "../transport/transport.ts";
 import type { Hello } from "../wire/hello.ts";
 import { Link } from "./link.ts";
-import { Operation } from "./operation.ts";
+import { Operation, STORE_NAME } from "./operation.ts";
 
 const BACKOFF_FIRST_MS = 20;
 const BACKOFF_MAX_MS = 1_000;
@@ -116,6 +117,7 @@ export class Connector {
   }
 
   #opened(link: Link): void {
+    linkChannels.connected.publish({ store: STORE_NAME, remote: link.remote } satisfies LinkEvent);
     if (this.#problem || this.#rounds > 0 || this.#connects === 1) {
       this.#log.write("connected", "info", `Connected with session server ${link.remote}`);
     }
@@ -168,6 +170,7 @@ export class Connector {
   #lost(link: Link, reason: SessionError): void {
     if (link.isWatching) this.#options.invalidated("all");
     if (this.#stopped) return;
+    linkChannels.lost.publish(failureOf(link, reason));
     this.#log.write("lost", "warn", `Lost session server ${link.remote}: ${reason.message}`);
     if (link.timedOut) this.#outage(reason);
     this.#retryLater();
@@ -176,6 +179,7 @@ export class Connector {
   /** A link that never stood. */
   #failed(link: Link, reason: SessionError): void {
     if (this.#stopped) return;
+    linkChannels.failed.publish(failureOf(link, reason));
     const { members, attemptsPerMember } = this.#options;
     // The transport takes the next secret after a refused one.
     if (reason.code === "WRONG_SECRET" && ++this.#secretsTried < attemptsPerMember) {
@@ -211,4 +215,8 @@ export class Connector {
     this.#rounds++;
     this.#timer = clock.setTimer(() => this.#connect(), delayMs);
   }
+}
+
+function failureOf({ remote }: Link, { code }: SessionError): LinkFailure {
+  return { store: STORE_NAME, remote, code };
 }

@@ -8,6 +8,7 @@
 import type { Clock, Timer } from "../../core/clock.ts";
 import { isSessionError, SessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
+import { type LinkRoundTrip, linkChannels } from "../../store/channels.ts";
 import type { Address, Connection, Transport } from "../transport/transport.ts";
 import { addressText } from "../transport/transport.ts";
 import { invalidFrame } from "../wire/bytes.ts";
@@ -25,7 +26,7 @@ import { FRAME_BYTES_MAX, HEARTBEAT_INTERVAL_MS, LEASE_MS } from "../wire/protoc
 import { decodeFromServer, type Push, type Reply } from "../wire/replies.ts";
 import { encodeRequest, type Request } from "../wire/requests.ts";
 import { AuthorityClock } from "./authority-clock.ts";
-import { asSessionError, type Operation } from "./operation.ts";
+import { asSessionError, type Operation, STORE_NAME } from "./operation.ts";
 
 /** From the first packet to the finished hello. */
 const OPEN_TIMEOUT_MS = 1_000;
@@ -49,6 +50,7 @@ export interface LinkEvents {
 
 interface Sent {
   readonly request: Request;
+  readonly bytes: number;
   readonly sentMs: number;
   readonly patienceMs: number;
   /** Absent for the link's own heartbeats. */
@@ -165,7 +167,7 @@ export class Link {
       throw error;
     }
     if ("push" in message) this.#pushed(message);
-    else this.#answered(message.id, message.reply);
+    else this.#answered(message.id, message.reply, frame.byteLength);
   }
 
   /** One session that nobody can read is the trouble of who asked for it, not of everyone on this link. */
@@ -217,7 +219,7 @@ export class Link {
     else this.#events.leaving(this);
   }
 
-  #answered(id: number, reply: Reply): void {
+  #answered(id: number, reply: Reply, bytesReceived: number): void {
     const sent = this.#sent.get(id);
     if (sent === undefined) throw invalidFrame("it answers a request that was never made");
     const { request, operation } = sent;
@@ -233,8 +235,20 @@ export class Link {
     }
     // Only now: what a wrong answer was meant for is still unanswered.
     this.#sent.delete(id);
+    if (linkChannels.answered.hasSubscribers) this.#tell(sent, bytesReceived);
     operation?.answer(reply);
     this.#closeWhenAnswered();
+  }
+
+  #tell({ request, bytes, sentMs }: Sent, bytesReceived: number): void {
+    linkChannels.answered.publish({
+      store: STORE_NAME,
+      remote: this.remote,
+      operation: request.op,
+      seconds: (this.#clock.monotonicMs() - sentMs) / 1000,
+      bytesSent: bytes,
+      bytesReceived,
+    } satisfies LinkRoundTrip);
   }
 
   #send(request: Request, deadlineMs: number, patienceMs: number, operation?: Operation): void {
@@ -250,7 +264,8 @@ export class Link {
       );
     }
     if (operation) operation.way = { link: this, id: this.#nextId };
-    this.#sent.set(this.#nextId, { request, sentMs, patienceMs, ...(operation ? { operation } : {}) });
+    const bytes = frame.byteLength;
+    this.#sent.set(this.#nextId, { request, bytes, sentMs, patienceMs, ...(operation ? { operation } : {}) });
     this.#nextId = this.#nextId === ID_MAX ? 1 : this.#nextId + 1;
     this.#connection.send(frame);
   }
