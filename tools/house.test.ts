@@ -14,8 +14,9 @@ const LIBRARY = "packages/sojourn/src";
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
   store: ["core"],
+  drivers: ["core", "store"],
   sessions: ["core", "store"],
-  http: ["core", "store", "sessions"],
+  http: ["core", "store", "drivers", "sessions"],
   cluster: ["core", "store"],
   router: ["core"],
   testing: ["core", "store"],
