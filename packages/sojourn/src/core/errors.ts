@@ -40,6 +40,19 @@ export const RETRY_AFTER_S = 1;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** What a visitor may know. What exactly is wrong with the store stands in the error, the log and the metrics. */
+const SENTENCES: Readonly<Record<number, string>> = {
+  409: "The session has ended; nothing was changed",
+  413: "The session would become too large; nothing was changed",
+  503: "The session store cannot answer now; try again in a moment",
+};
+
+/** `{"code","message"}`. The code is API. */
+export function refusalBody(code: ErrorCode): string {
+  const message = SENTENCES[ERROR_CODES[code].status] ?? "The session could not be stored";
+  return JSON.stringify({ code, message });
+}
+
 /** The one error class users need: compare `code`, look at `retryable`. */
 export class SessionError extends Error {
   override readonly name: string = "SessionError";
@@ -57,6 +70,18 @@ export class SessionError extends Error {
     this.status = ERROR_CODES[code].status;
     this.statusCode = this.status;
     this.headers = this.status === 503 ? { "retry-after": String(RETRY_AFTER_S) } : {};
+  }
+
+  /** What Hono and our Web adapters answer with when the application does not handle the error itself. */
+  getResponse(): Response {
+    return new Response(refusalBody(this.code), {
+      status: this.status,
+      headers: {
+        ...this.headers,
+        "content-type": "application/json; charset=utf-8",
+        "cache-control": "no-store",
+      },
+    });
   }
 }
 

@@ -7,13 +7,18 @@ import http, { type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import http2, { type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { createRequire } from "node:module";
 import { type AddressInfo, connect } from "node:net";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
+import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import express from "express";
 import fastify, { type FastifyReply } from "fastify";
+import { Hono } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import Koa from "koa";
 import type { Session } from "../sessions/session.ts";
 import { expressSessions } from "./express.ts";
 import { fastifySessions } from "./fastify.ts";
+import { honoSessions, type SessionVariables } from "./hono.ts";
 import { koaSessions } from "./koa.ts";
 import { nodeSessions, type WithSession } from "./node.ts";
 import type { ScopeSource } from "./served.ts";
@@ -98,6 +103,49 @@ function expressFramework(name: string, create: typeof express, isCatching: bool
       }
       const server = http.createServer(app);
       return listening(server, () => server.close().closeAllConnections());
+    },
+  };
+}
+
+function honoFramework(name: string, version: 1 | 2): Framework {
+  return {
+    name,
+    http2: version === 2,
+    async launch(routes, sessions) {
+      const app = new Hono<{ Bindings: HttpBindings; Variables: SessionVariables<Data> }>();
+      if (sessions) {
+        // On Node only the half that tests of this folder script is used.
+        const source = sessions as Parameters<typeof honoSessions<Data>>[0];
+        app.use(honoSessions(source)).use(honoSessions(source));
+      }
+      for (const [path, route] of Object.entries(routes)) {
+        app.all(path, async (c) => {
+          let response: Response | undefined;
+          await route({
+            session: sessions ? () => c.var.session() : noSession,
+            header: (name, value) => {
+              for (const one of [value].flat()) c.header(name, one, { append: name === "set-cookie" });
+            },
+            json(body, status = 200) {
+              response = c.json(body as never, status as ContentfulStatusCode);
+            },
+            redirect(to) {
+              response = c.redirect(to, 303);
+            },
+            stream(body) {
+              response = c.body(Readable.toWeb(body) as ReadableStream);
+            },
+            takeOver() {
+              response = RESPONSE_ALREADY_SENT;
+              return c.env.outgoing;
+            },
+          });
+          return response ?? c.notFound();
+        });
+      }
+      const createServer = version === 2 ? http2.createServer : http.createServer;
+      const server = createAdaptorServer({ fetch: app.fetch, createServer } as never) as http.Server;
+      return listening(server, () => server.close().closeAllConnections?.());
     },
   };
 }
@@ -224,6 +272,8 @@ export const frameworks: readonly Framework[] = [
   expressFramework("Express 5", express, true),
   expressFramework("Express 4", express4, false),
   koaFramework,
+  honoFramework("Hono", 1),
+  honoFramework("Hono on HTTP/2", 2),
   fastifyFramework("Fastify 5", 1),
   fastifyFramework("Fastify 5 on HTTP/2", 2),
 ];

@@ -12,25 +12,34 @@
  */
 import type { ExtendableContext, Middleware } from "koa";
 import type { DefaultData, Session } from "../sessions/session.ts";
+import { type MountOptions, mounted, type VisitOptions } from "../sessions/visit-options.ts";
 import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare module "koa" {
   interface ExtendableContext {
     /** Loads at most once per request; the only wait for reading. `sessions.of(ctx)` is the same, with your types. */
-    session(): Promise<Session>;
+    session(options?: VisitOptions): Promise<Session>;
   }
 }
 
 /**
  * Middleware that gives every context a `session()`. Mounted twice, it still opens one scope. Whether secure cookies can
  * be set is `ctx.secure`, so Koa's `app.proxy` decides.
+ *
+ * @param options  for every request that comes through here; `ctx.session(options)` is more specific
  */
-export function koaSessions<Data extends object = DefaultData>(sessions: ScopeSource<Data>): Middleware {
+export function koaSessions<Data extends object = DefaultData>(
+  sessions: ScopeSource<Data>,
+  options?: MountOptions<ExtendableContext>,
+): Middleware {
+  const optionsOf = mounted(options);
   return function sojournSessions(ctx, next) {
     let served = servedBy(ctx.req, sessions);
     if (served === undefined) {
-      served = new Served(sessions, ctx.req, ctx.res, () => ctx.secure);
+      served = new Served(sessions, ctx.req, ctx.res, () => ctx.secure, true, optionsOf(ctx));
       serve(ctx.req, served);
+    } else {
+      served.mountedAgain(optionsOf(ctx));
     }
     sessions.attach(ctx, served);
     ctx.session = session;
@@ -38,7 +47,7 @@ export function koaSessions<Data extends object = DefaultData>(sessions: ScopeSo
   };
 }
 
-function session(this: ExtendableContext): Promise<Session> {
+function session(this: ExtendableContext, options?: VisitOptions): Promise<Session> {
   // Always there: the function is put on a context together with what it finds.
-  return servedBy<DefaultData>(this.req)!.session();
+  return servedBy<DefaultData>(this.req)!.session(options);
 }

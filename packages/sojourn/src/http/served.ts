@@ -16,39 +16,20 @@ export interface ScopeSource<Data extends object> {
   attach: Sessions<Data>["attach"];
 }
 
-/** One request as one `Sessions` serves it. */
-export class Served<Data extends object> implements SessionHolder<Data> {
+/** One request as one `Sessions` serves it. How its scope is opened depends on the kind of request. */
+export abstract class Serving<Data extends object> implements SessionHolder<Data> {
   readonly source: ScopeSource<Data>;
   /** What was mounted before, for other sessions. */
-  outer: Served<never> | undefined;
-  readonly #req: AnyRequest;
-  readonly #res: AnyResponse;
-  readonly #isSecure: () => boolean;
-  readonly #isHeld: boolean;
+  outer: Serving<never> | undefined;
   /** Not told to the scope yet. */
   #mounted: Mounted;
   readonly #arrivedAtMs: number;
   #scope: RequestScope<Data> | undefined;
 
-  /**
-   * @param isSecure  asked once, at the first `session()`
-   * @param isHeld    false: the adapter settles before it answers (Fastify's `inject`)
-   * @param mounted   options of the mount and the route, from `mounted()`
-   */
-  constructor(
-    source: ScopeSource<Data>,
-    req: AnyRequest,
-    res: AnyResponse,
-    isSecure: () => boolean,
-    isHeld = true,
-    mounted?: Mounted,
-  ) {
+  /** @param mounted  options of the mount and the route, from `mounted()` */
+  constructor(source: ScopeSource<Data>, mounted: Mounted) {
     this.source = source;
     this.outer = undefined;
-    this.#req = req;
-    this.#res = res;
-    this.#isSecure = isSecure;
-    this.#isHeld = isHeld;
     this.#mounted = mounted;
     this.#arrivedAtMs = systemClock.monotonicMs();
   }
@@ -60,11 +41,11 @@ export class Served<Data extends object> implements SessionHolder<Data> {
 
   session(options?: VisitOptions): Promise<Session<Data>> {
     try {
-      const scope = this.#scope ?? this.#open();
-      if (this.#mounted === undefined) return scope.session(options);
+      this.#scope ??= this.open(systemClock.monotonicMs() - this.#arrivedAtMs);
+      if (this.#mounted === undefined) return this.#scope.session(options);
       const said = this.#mounted();
       this.#mounted = undefined;
-      return scope.session(moreSpecific(said, options));
+      return this.#scope.session(moreSpecific(said, options));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -77,12 +58,39 @@ export class Served<Data extends object> implements SessionHolder<Data> {
     this.#mounted = before === undefined ? mounted : () => moreSpecific(before(), mounted());
   }
 
-  #open(): RequestScope<Data> {
+  protected abstract open(ageMs: number): RequestScope<Data>;
+}
+
+/** A request of node:http or node:http2, whose response is held. */
+export class Served<Data extends object> extends Serving<Data> {
+  readonly #req: AnyRequest;
+  readonly #res: AnyResponse;
+  readonly #isSecure: () => boolean;
+  readonly #isHeld: boolean;
+
+  /**
+   * @param isSecure  asked once, at the first `session()`
+   * @param isHeld    false: the adapter settles before it answers (Fastify's `inject`)
+   */
+  constructor(
+    source: ScopeSource<Data>,
+    req: AnyRequest,
+    res: AnyResponse,
+    isSecure: () => boolean,
+    isHeld = true,
+    mounted?: Mounted,
+  ) {
+    super(source, mounted);
+    this.#req = req;
+    this.#res = res;
+    this.#isSecure = isSecure;
+    this.#isHeld = isHeld;
+  }
+
+  protected override open(ageMs: number): RequestScope<Data> {
     const { cookie } = this.#req.headers;
-    const ageMs = systemClock.monotonicMs() - this.#arrivedAtMs;
     const scope = this.source.open({ cookie, secure: this.#isSecure(), ageMs });
     if (this.#isHeld) hold(this.#res, scope);
-    this.#scope = scope;
     whenOver(this.#req, this.#res, () => scope.close());
     return scope;
   }
@@ -91,14 +99,14 @@ export class Served<Data extends object> implements SessionHolder<Data> {
 const SERVED = Symbol("sojourn.served");
 
 interface Marked {
-  [SERVED]?: Served<never>;
+  [SERVED]?: Serving<never>;
 }
 
 /** Mounting twice is mounting once: ask `servedBy` first, and tell it `mountedAgain`. */
-export function serve<Data extends object>(request: object, served: Served<Data>): void {
+export function serve<Data extends object>(request: object, served: Serving<Data>): void {
   const marked = request as Marked;
   served.outer = marked[SERVED];
-  marked[SERVED] = served as unknown as Served<never>;
+  marked[SERVED] = served as unknown as Serving<never>;
   served.source.attach(request, served);
 }
 
@@ -106,10 +114,10 @@ export function serve<Data extends object>(request: object, served: Served<Data>
 export function servedBy<Data extends object>(
   request: object,
   source?: ScopeSource<Data>,
-): Served<Data> | undefined {
-  let served = (request as Marked)[SERVED] as unknown as Served<Data> | undefined;
+): Serving<Data> | undefined {
+  let served = (request as Marked)[SERVED] as unknown as Serving<Data> | undefined;
   while (source !== undefined && served !== undefined && served.source !== source) {
-    served = served.outer as unknown as Served<Data> | undefined;
+    served = served.outer as unknown as Serving<Data> | undefined;
   }
   return served;
 }

@@ -2,8 +2,11 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
 import express from "express";
 import fastify from "fastify";
+import { Hono } from "hono";
+import Koa from "koa";
 import { afterEach, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
 import { createSessions } from "../sessions/create-sessions.ts";
@@ -12,6 +15,8 @@ import type { VisitOptions } from "../sessions/visit-options.ts";
 import { memoryStore } from "../store/memory.ts";
 import { expressSessions } from "./express.ts";
 import { fastifySessions } from "./fastify.ts";
+import { honoSessions, type SessionVariables } from "./hono.ts";
+import { koaSessions } from "./koa.ts";
 import { nodeSessions } from "./node.ts";
 
 const closers: (() => unknown)[] = [];
@@ -121,4 +126,41 @@ test("Fastify: a mistake in a route's config stops the application from starting
   await app.register(fastifySessions, { sessions: outage().sessions });
   const config = { session: { passive: "yes" } as unknown as VisitOptions };
   expect(() => app.get("/", { config }, async () => "never")).toThrow(/passive/);
+});
+
+test("Koa: options of the mount, of some requests and of the call", async () => {
+  const { store, sessions } = outage();
+  const app = new Koa();
+  app.silent = true;
+  app.use(koaSessions(sessions, { forRequest: (ctx) => (ctx.path === "/some" ? ANONYMOUS : undefined) }));
+  app.use((ctx, next) => (ctx.path === "/again" ? koaSessions(sessions, ANONYMOUS)(ctx, next) : next()));
+  app.use(async (ctx) => {
+    const session = await ctx.session(ctx.path === "/called" ? ANONYMOUS : undefined);
+    if (ctx.path === "/begin") session.set("n", 1);
+    ctx.body = { isUnavailable: session.isUnavailable };
+  });
+  const origin = await listening(createServer(app.callback()));
+  expect(await statuses(origin, store, ["/other", "/some", "/again", "/called"])).toEqual([
+    503, 200, 200, 200,
+  ]);
+});
+
+test.each([
+  ["on Node", true],
+  ["without a response of Node's", false],
+])("Hono %s: options of the mount, of some requests and of the call", async (_, onNode) => {
+  const { store, sessions } = outage();
+  const app = new Hono<{ Variables: SessionVariables<Record<string, unknown>> }>();
+  app.use(honoSessions(sessions, { forRequest: (c) => (c.req.path === "/some" ? ANONYMOUS : undefined) }));
+  app.use("/again", honoSessions(sessions, ANONYMOUS));
+  app.get("*", async (c) => {
+    const session = await c.var.session(c.req.path === "/called" ? ANONYMOUS : undefined);
+    if (c.req.path === "/begin") session.set("n", 1);
+    return c.json(session.isUnavailable);
+  });
+  const listener = getRequestListener((request, env) => app.fetch(request, onNode ? env : undefined));
+  const origin = await listening(createServer(listener));
+  expect(await statuses(origin, store, ["/other", "/some", "/again", "/called"])).toEqual([
+    503, 200, 200, 200,
+  ]);
 });

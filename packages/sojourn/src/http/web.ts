@@ -6,7 +6,6 @@
  *   });
  */
 import { isSessionError, type SessionError } from "../core/errors.ts";
-import { refusalBody } from "../sessions/answer.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
 import type { WebRequestOptions, WebScope } from "../sessions/web.ts";
 
@@ -54,12 +53,5 @@ export function webSessions<
 
 /** What the adapters of this library answer when the application does not handle a `SessionError`. */
 export function errorResponse(error: SessionError): Response {
-  return new Response(refusalBody(error.code), {
-    status: error.status,
-    headers: {
-      ...error.headers,
-      "content-type": "application/json; charset=utf-8",
-      "cache-control": "no-store",
-    },
-  });
+  return error.getResponse();
 }

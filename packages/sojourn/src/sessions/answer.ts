@@ -3,8 +3,9 @@
  * by a refusal. Both work on header lines after the application and every middleware had their say, so nothing can undo
  * them; each kind of response renders and applies them in its own way (`http/`, web.ts).
  */
-import { ERROR_CODES, type ErrorCode } from "../core/errors.ts";
 import type { CommitOutcome } from "./scope.ts";
+
+export { refusalBody } from "../core/errors.ts";
 
 export type HeaderLine = readonly [name: string, value: string];
 
@@ -62,19 +63,6 @@ export function refusalLines(
 export function isKeptByRefusal(name: string): boolean {
   const lower = name.toLowerCase();
   return KEPT_HEADERS.has(lower) || lower.startsWith("access-control-");
-}
-
-/** What a visitor may know. What exactly is wrong with the store stands in the error, the log and the metrics. */
-const SENTENCES: Readonly<Record<number, string>> = {
-  409: "The session has ended; nothing was changed",
-  413: "The session would become too large; nothing was changed",
-  503: "The session store cannot answer now; try again in a moment",
-};
-
-/** `{"code","message"}`. The code is API. */
-export function refusalBody(code: ErrorCode): string {
-  const message = SENTENCES[ERROR_CODES[code].status] ?? "The session could not be stored";
-  return JSON.stringify({ code, message });
 }
 
 function is([name]: HeaderLine, lower: string): boolean {
