@@ -7,6 +7,7 @@
  */
 import { isSessionError, type SessionError } from "../core/errors.ts";
 import type { DefaultData, Session } from "../sessions/session.ts";
+import { type MountOptions, mounted } from "../sessions/visit-options.ts";
 import type { WebRequestOptions, WebScope } from "../sessions/web.ts";
 
 export type { WebRequestOptions, WebScope } from "../sessions/web.ts";
@@ -16,7 +17,7 @@ export interface WebScopeSource<Data extends object> {
   open(request: Request, options?: WebRequestOptions): WebScope<Data>;
 }
 
-export interface WebSessionsOptions {
+export interface WebSessionsOptions extends MountOptions<Request> {
   /**
    * Whether the browser's connection is TLS, so that secure cookies can be set. Default: whether the URL begins with
    * https. Behind a proxy that ends TLS: `(request) => request.headers.get("x-forwarded-proto") === "https"`.
@@ -39,10 +40,12 @@ export function webSessions<
   options: WebSessionsOptions = {},
 ): (request: Req, ...rest: Rest) => Promise<Response> {
   const { isSecure } = options;
+  const visitOptions = mounted(options, ["isSecure"]);
   return async function sojournSessions(request, ...rest) {
     const scope = sessions.open(request, isSecure ? { secure: isSecure(request) } : {});
     try {
-      return await scope.respond(await handler(request, await scope.session(), ...rest));
+      const session = await scope.session(visitOptions(request)?.());
+      return await scope.respond(await handler(request, session, ...rest));
     } catch (error) {
       if (isSessionError(error)) return scope.respond(errorResponse(error));
       scope.close();

@@ -61,6 +61,7 @@ export class Admin<Data extends object> {
     const { store } = this.#context.policy;
     const hasEnded = await this.#ask("end a session", (timeoutMs) => store.destroy(key, { timeoutMs }));
     if (hasEnded) this.#context.telemetry.count("destroyed");
+    this.#context.ends.changed(key);
     return hasEnded;
   }
 
@@ -100,6 +101,7 @@ export class Admin<Data extends object> {
       store.endAll(principal, { ...(kept === null ? {} : { except: kept }), timeoutMs }),
     );
     this.#context.telemetry.count("destroyed", ended);
+    this.#context.ends.changedOf(principal);
     return ended;
   }
 

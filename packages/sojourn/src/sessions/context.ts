@@ -1,4 +1,5 @@
 /** What all requests of one `createSessions` share. */
+import { EndWatch } from "./end-watch.ts";
 import { IdCookie } from "./id-cookie.ts";
 import { Loads } from "./loads.ts";
 import type { Policy } from "./options.ts";
@@ -13,17 +14,20 @@ export interface Context {
   readonly loads: Loads;
   readonly touches: Touches;
   readonly updates: Updates;
+  readonly ends: EndWatch;
 }
 
 export function newContext(policy: Policy): Context {
   const telemetry = new Telemetry(policy.name, policy.store.name);
   const touches = new Touches(policy, telemetry, policy.diagnostics);
+  const loads = new Loads(policy.store, policy.clock, telemetry);
   return {
     policy,
     telemetry,
     cookie: new IdCookie(policy, telemetry),
-    loads: new Loads(policy.store, policy.clock, telemetry),
+    loads,
     touches,
     updates: new Updates({ policy, telemetry, touches }),
+    ends: new EndWatch(policy, loads),
   };
 }

@@ -3,10 +3,13 @@
  * its administrative side.
  */
 import { SessionError } from "../core/errors.ts";
+import { type SessionId, sessionKeyOf } from "../core/ids.ts";
 import type { SessionPage } from "../store/store.ts";
 import { Admin, type FoundSession, type ListQuery } from "./admin.ts";
+import { invalidOption } from "./check-options.ts";
 import { newContext } from "./context.ts";
 import type { SessionsStats } from "./diagnostics.ts";
+import { END_POLL_MS_DEFAULT, type EndListener } from "./end-watch.ts";
 import { resolveOptions, type SessionsOptions } from "./options.ts";
 import { StoredRequestScope } from "./request-scope.ts";
 import type { IncomingRequest, RequestScope } from "./scope.ts";
@@ -44,6 +47,21 @@ export interface Sessions<Data extends object = DefaultData> {
    * @returns               how many were ended
    */
   endAll(principal: string, options?: { readonly except?: Pick<Session, "id"> | string }): Promise<number>;
+
+  /**
+   * Calls `listener` once when this session has ended, whoever ended it: this process, another server, `endAll`, a
+   * deadline, or a renewal of its id. For what outlives a request; `sojourn/ws` closes sockets by it. Waiting keeps no
+   * session alive.
+   *
+   * @param options.pollMs  for stores that do not tell of changes: how often they are asked, ± 25 %. Default 5,000
+   * @returns               stops waiting
+   * @throws {SessionError} INVALID_OPTION when the session does not exist yet
+   */
+  onEnd(
+    session: Pick<Session, "id" | "expiresAt" | "principal">,
+    listener: EndListener,
+    options?: { readonly pollMs?: number },
+  ): () => void;
 
   /** Totals since the start. A copy. */
   stats(): SessionsStats;
@@ -94,8 +112,15 @@ export function createSessions<Data extends object = DefaultData>(
     list: (query) => admin.list(query),
     count: (query) => admin.count(query),
     endAll: (principal, endOptions) => admin.endAll(principal, endOptions),
+    onEnd({ id, expiresAt, principal }, listener, { pollMs = END_POLL_MS_DEFAULT } = {}) {
+      if (id === null) throw invalidOption("session", id, "a session that exists: start it first");
+      if (!(pollMs >= 1)) throw invalidOption("pollMs", pollMs, "at least 1 ms");
+      const key = sessionKeyOf(id as SessionId);
+      return context.ends.add({ key, expiresAtMs: expiresAt.getTime(), principal }, listener, pollMs);
+    },
     stats: () => context.telemetry.totals(),
     close() {
+      context.ends.close();
       closing ??= context.touches.close().then(() => (policy.ownsStore ? policy.store.close() : undefined));
       return closing;
     },

@@ -24,6 +24,11 @@ export interface IncomingRequest {
    * A login counts as begun when its request began.
    */
   readonly ageMs?: number;
+  /**
+   * No response will follow that could carry a cookie: a message on an open WebSocket. What needs one, to begin a session
+   * or to renew its id, throws LATE_WRITE. Default false.
+   */
+  readonly headersSent?: boolean;
 }
 
 export type CommitOutcome =

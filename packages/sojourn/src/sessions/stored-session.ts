@@ -4,7 +4,7 @@
  * live-session.ts.
  */
 import { storedDeadlineMs } from "../core/deadline.ts";
-import type { SessionError } from "../core/errors.ts";
+import { SessionError } from "../core/errors.ts";
 import type { SessionId, SessionKey } from "../core/ids.ts";
 import type { SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
@@ -83,6 +83,7 @@ export class StoredSession {
   }
 
   async create(changes: Changes | null, principal?: string | null): Promise<void> {
+    this.#requireHeaders("begin a session");
     const created = await this.visit.create(changes?.set ?? new Map(), principal);
     this.#beganHere = true;
     const createdAtMs = this.#nowMs();
@@ -103,6 +104,7 @@ export class StoredSession {
   /** @param principal  undefined keeps the owner */
   async renew(changes: Changes | null, principal: string | null | undefined): Promise<void> {
     if (!this.#known) return this.create(changes, principal);
+    this.#requireHeaders("renew the session id");
     const created = await this.visit.renew(
       this.#known.key,
       (final) => withChanges(final.attributes, changes),
@@ -249,6 +251,12 @@ export class StoredSession {
   #wrote(version: Version, expiresAtMs: number): void {
     this.#known = { ...this.#known!, version, expiresAtMs, touchedAtMs: this.#nowMs() };
     this.#hasWritten = true;
+  }
+
+  #requireHeaders(action: string): void {
+    if (!this.visit.headersSent) return;
+    this.visit.context.telemetry.count("lateWrites");
+    throw new SessionError("LATE_WRITE", `Cannot ${action}: no response follows that could carry its cookie`);
   }
 
   /** A change is activity, once the browser has shown that it holds the id. */

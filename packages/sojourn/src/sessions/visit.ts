@@ -30,6 +30,8 @@ export class Visit {
   readonly isSecure: boolean;
   /** The request's cookie names another server than this one. */
   readonly namesAnotherServer: boolean;
+  /** No response can carry a cookie any more. */
+  readonly headersSent: boolean;
   readonly openedAtMs: number;
   /** The request is no activity of the visitor. */
   isPassive = false;
@@ -42,7 +44,9 @@ export class Visit {
     this.openedAtMs = clock.nowMs();
     this.#openedAtMonotonicMs = clock.monotonicMs() - (request.ageMs ?? 0);
     this.isSecure = request.secure;
-    this.namesAnotherServer = presented !== null && context.cookie.namesAnotherServer(presented);
+    this.headersSent = request.headersSent ?? false;
+    this.namesAnotherServer =
+      presented !== null && !this.headersSent && context.cookie.namesAnotherServer(presented);
   }
 
   /** How long ago the request began. */
@@ -95,6 +99,7 @@ export class Visit {
       );
       if (result.status === "gone") throw sessionEnded(this.context.telemetry, "renew a session id");
       const { final } = result;
+      this.context.ends.changed(key);
       const owner = principal === undefined ? final.principal : principal;
       // Keeping the owner is no login: this session outlived every `endAll` up to the moment it was superseded.
       const ageMs = owner === final.principal ? clock.monotonicMs() - beganAtMs : this.ageMs();
@@ -152,6 +157,7 @@ export class Visit {
       store.destroy(key, { timeoutMs, operationId: newOperationId(clock) }),
     );
     if (hasEnded) this.context.telemetry.count("destroyed");
+    this.context.ends.changed(key);
     return hasEnded;
   }
 }
