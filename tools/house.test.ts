@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ["core", "store", "drivers", "sessions"],
   cluster: ["core", "store"],
   router: ["core"],
+  telemetry: ["core", "store", "sessions"],
   testing: ["core", "store"],
   "index.ts": ["core", "store", "sessions", "cluster"],
 };
@@ -28,6 +29,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   drivers: ["@redis/client", "ioredis"],
   http: ["express", "fastify", "koa", "hono", "@nestjs/common", "ws"],
   router: ["undici"],
+  telemetry: ["@opentelemetry/api"],
 };
 
 /** What `core` may use of Node: it stays pure. */
