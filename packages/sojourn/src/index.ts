@@ -12,6 +12,7 @@ export type { Diagnostic, SessionsStats } from "./sessions/diagnostics.ts";
 export type { CookieOptions, Limits, SessionsOptions } from "./sessions/options.ts";
 export type { DefaultData, Session, SessionData } from "./sessions/session.ts";
 export type { MountOptions, OnStoreUnavailable, VisitOptions } from "./sessions/visit-options.ts";
+export type { WriteContents, WriteFrequency } from "./sessions/write-policy.ts";
 export {
   type EncryptedStore,
   type EncryptedStoreOptions,

@@ -7,6 +7,7 @@ import { isSessionKey, type SessionId, type SessionKey, sessionKeyOf } from "../
 import { attributeBytes, type SessionRecord } from "../core/record.ts";
 import { formatVersion } from "../core/version.ts";
 import { type EnumerableStore, isEnumerable, type SessionPage, type SessionSummary } from "../store/store.ts";
+import { isReserved } from "./attributes.ts";
 import { StoreBudget } from "./budget.ts";
 import { invalidOption, requirePrincipal } from "./check-options.ts";
 import type { Context } from "./context.ts";
@@ -48,7 +49,7 @@ export class Admin<Data extends object> {
     return {
       ...summaryOf(record),
       version: formatVersion(record.version),
-      keys: () => [...record.attributes.keys()],
+      keys: () => [...record.attributes.keys()].filter((name) => !isReserved(name)),
       get: <K extends keyof Data & string>(name: K) => {
         const attribute = record.attributes.get(name);
         return attribute && (codec.decode(attribute.value) as Data[K]);

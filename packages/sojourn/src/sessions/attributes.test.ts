@@ -5,7 +5,11 @@ import type { Epoch, Version } from "../core/version.ts";
 import { Attributes, type Changes, type StoredAttributes } from "./attributes.ts";
 
 const version = (counter: number): Version => ({ epoch: "0123456789abcdef" as Epoch, counter });
-const NO_LIMITS = { sessionBytesMax: Infinity, attributesMax: Infinity };
+const NO_LIMITS = {
+  sessionBytesMax: Infinity,
+  attributesMax: Infinity,
+  writeContents: "GET_AND_SET_ATTRIBUTES",
+} as const;
 
 function stored(values: Readonly<Record<string, unknown>>): StoredAttributes {
   return new Map(
@@ -124,7 +128,7 @@ test("primitives are not encoded again at the commit, objects are", () => {
 });
 
 test("the byte limit counts names and values, exactly", () => {
-  const limits = { sessionBytesMax: 20, attributesMax: Infinity };
+  const limits = { ...NO_LIMITS, sessionBytesMax: 20 };
   const attributes = new Attributes(jsonCodec, limits);
   // Name 2 bytes, codec byte, quotes and 15 characters: 20.
   expect(() => attributes.set("é", "x".repeat(16))).toThrow(
@@ -140,11 +144,7 @@ test("the byte limit counts names and values, exactly", () => {
 });
 
 test("growth inside objects is counted together with what was set", () => {
-  const attributes = new Attributes(
-    jsonCodec,
-    { sessionBytesMax: 40, attributesMax: Infinity },
-    stored({ l: [1] }),
-  );
+  const attributes = new Attributes(jsonCodec, { ...NO_LIMITS, sessionBytesMax: 40 }, stored({ l: [1] }));
   const list = attributes.get("l") as number[];
   attributes.set("text", "x".repeat(20));
   for (let n = 0; n < 10; n++) list.push(n);

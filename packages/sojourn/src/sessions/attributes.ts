@@ -1,14 +1,19 @@
 /**
  * One request's copy of a session's attributes, and what it changed. Values are decoded when first asked for. Objects
  * that were handed out or set may be changed inside at any time, so they are encoded again when the request commits and
- * compared with the bytes that the store is known to hold; everything else is compared as it was set.
+ * compared with the bytes that the store is known to hold; everything else is compared as it was set. `WriteContents`
+ * says what of it travels.
  */
 import type { Codec } from "../core/codec.ts";
 import { SessionError } from "../core/errors.ts";
 import type { Version } from "../core/version.ts";
+import type { WriteContents } from "./write-policy.ts";
 
 /** Names are keys in every store, screen and listing. */
 export const ATTRIBUTE_NAME_BYTES_MAX = 8 * 1024;
+
+/** Names that begin so are Sojourn's own, stored beside the application's and never shown to it. */
+export const RESERVED_PREFIX = "sojourn:";
 
 export interface StoredAttribute {
   readonly value: Uint8Array;
@@ -17,9 +22,10 @@ export interface StoredAttribute {
 
 export type StoredAttributes = ReadonlyMap<string, StoredAttribute>;
 
-export interface AttributeLimits {
+export interface AttributePolicy {
   readonly sessionBytesMax: number;
   readonly attributesMax: number;
+  readonly writeContents: WriteContents;
 }
 
 export interface Changes {
@@ -32,7 +38,7 @@ interface Seen {
   value: unknown;
   /** As set or last encoded; undefined: not there. */
   bytes: Uint8Array | undefined;
-  /** The value is an object, and the handler may hold a reference. */
+  /** The value is an object in which the handler may make changes that count. */
   readonly isShared: boolean;
   /** What it is compared with: the bytes this request has read or stored. */
   origin: Uint8Array | undefined;
@@ -44,15 +50,15 @@ const NONE: StoredAttributes = new Map();
 
 export class Attributes {
   readonly #codec: Codec;
-  readonly #limits: AttributeLimits;
+  readonly #policy: AttributePolicy;
   #stored: StoredAttributes;
   readonly #seen = new Map<string, Seen>();
   /** Of names and values as they are now; counted when first needed. */
   #bytesNow: number | undefined;
 
-  constructor(codec: Codec, limits: AttributeLimits, stored: StoredAttributes = NONE) {
+  constructor(codec: Codec, policy: AttributePolicy, stored: StoredAttributes = NONE) {
     this.#codec = codec;
-    this.#limits = limits;
+    this.#policy = policy;
     this.#stored = stored;
   }
 
@@ -62,7 +68,7 @@ export class Attributes {
     const stored = this.#stored.get(name);
     if (!stored) return undefined;
     const value = this.#codec.decode(stored.value);
-    this.#see(name, value, stored.value);
+    this.#see(name, value, stored.value, this.#policy.writeContents !== "ONLY_SET_ATTRIBUTES");
     return value;
   }
 
@@ -72,7 +78,7 @@ export class Attributes {
   }
 
   keys(): string[] {
-    const names = [...this.#stored.keys()].filter((name) => this.has(name));
+    const names = [...this.#stored.keys()].filter((name) => this.has(name) && !isReserved(name));
     for (const [name, seen] of this.#seen) {
       if (seen.bytes !== undefined && !this.#stored.has(name)) names.push(name);
     }
@@ -83,11 +89,11 @@ export class Attributes {
   set(name: string, value: unknown): void {
     const bytes = this.encode(name, value);
     this.requireRoom(name, bytes);
-    this.#see(name, value, bytes);
+    this.#see(name, value, bytes, true);
   }
 
   delete(name: string): void {
-    if (this.has(name)) this.#see(name, undefined, undefined);
+    if (this.has(name)) this.#see(name, undefined, undefined, false);
   }
 
   /** Checks name and value as `set` does, without setting. */
@@ -130,11 +136,21 @@ export class Attributes {
       if (now === undefined) deleted.add(name);
       else set.set(name, now);
     }
-    return set.size === 0 && deleted.size === 0 ? null : { set, delete: deleted };
+    if (set.size === 0 && deleted.size === 0) return null;
+    if (this.#policy.writeContents === "ALL_SESSION_ATTRIBUTES") {
+      for (const name of this.keys()) {
+        const seen = this.#seen.get(name);
+        set.set(name, (seen ? (encoded?.get(name) ?? seen.bytes) : this.#stored.get(name)?.value)!);
+      }
+    }
+    return { set, delete: deleted };
   }
 
   /** The store took these changes with the commit `version`. */
   committed({ set, delete: deleted }: Changes, version: Version): void {
+    if (this.#policy.writeContents === "ALL_SESSION_ATTRIBUTES") {
+      this.#stored = new Map([...set].map(([name, value]) => [name, { value, version }]));
+    }
     for (const [name, bytes] of set) this.#originIs(name, bytes, version);
     for (const name of deleted) this.#originIs(name, undefined, null);
   }
@@ -145,7 +161,7 @@ export class Attributes {
    * @param stored  what the store has now: perhaps more, when other updates were stored with it
    */
   adopt(name: string, value: unknown, bytes: Uint8Array | undefined, stored: StoredAttribute | null): void {
-    this.#see(name, value, bytes);
+    this.#see(name, value, bytes, this.#policy.writeContents !== "ONLY_SET_ATTRIBUTES");
     const seen = this.#seen.get(name)!;
     seen.origin = bytes;
     seen.known = stored;
@@ -168,7 +184,7 @@ export class Attributes {
 
   /** @throws {SessionError} SESSION_TOO_LARGE, TOO_MANY_ATTRIBUTES. Shrinking is allowed even above a limit. */
   requireRoom(name: string, bytes: Uint8Array): void {
-    const { attributesMax } = this.#limits;
+    const { attributesMax } = this.#policy;
     if (!this.has(name) && attributesMax !== Number.POSITIVE_INFINITY) {
       const count = this.keys().length + 1;
       if (count > attributesMax) {
@@ -182,7 +198,7 @@ export class Attributes {
   }
 
   #requireBytes(growth: number, action: string): void {
-    const { sessionBytesMax } = this.#limits;
+    const { sessionBytesMax } = this.#policy;
     if (growth <= 0 || sessionBytesMax === Number.POSITIVE_INFINITY) return;
     const total = this.#countBytes() + growth;
     if (total <= sessionBytesMax) return;
@@ -214,9 +230,10 @@ export class Attributes {
     return encoded;
   }
 
-  #see(name: string, value: unknown, bytes: Uint8Array | undefined): void {
+  /** @param isWritten  changes inside it are to be found */
+  #see(name: string, value: unknown, bytes: Uint8Array | undefined, isWritten: boolean): void {
     if (this.#bytesNow !== undefined) this.#bytesNow += this.#sizeOf(name, bytes) - this.#sizeOf(name);
-    const isShared = value !== null && typeof value === "object";
+    const isShared = isWritten && value !== null && typeof value === "object";
     const before = this.#seen.get(name);
     const stored = before ? undefined : this.#stored.get(name);
     this.#seen.set(name, {
@@ -261,12 +278,22 @@ function requireName(name: string): void {
       `Cannot set attribute ${shownName(name)}: its name is longer than ${ATTRIBUTE_NAME_BYTES_MAX} bytes`,
     );
   }
+  if (isReserved(name)) {
+    throw new SessionError(
+      "INVALID_ATTRIBUTE_NAME",
+      `Cannot set attribute ${shownName(name)}: names that begin with "${RESERVED_PREFIX}" are Sojourn's own`,
+    );
+  }
   if (/\p{Surrogate}/u.test(name)) {
     throw new SessionError(
       "INVALID_ATTRIBUTE_NAME",
       "Cannot set an attribute: its name holds half a surrogate pair",
     );
   }
+}
+
+export function isReserved(name: string): boolean {
+  return name.startsWith(RESERVED_PREFIX);
 }
 
 function shownName(name: string): string {

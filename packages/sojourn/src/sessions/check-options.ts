@@ -37,6 +37,11 @@ export function requireMethods(value: object, names: readonly string[], option: 
   }
 }
 
+export function requireOneOf(value: unknown, allowed: readonly string[], name: string): void {
+  if (typeof value === "string" && allowed.includes(value)) return;
+  throw invalidOption(name, value, allowed.map((each) => JSON.stringify(each)).join(" or "));
+}
+
 export function requireMs(value: number, name: string, max: number): number {
   if (typeof value === "number" && value >= 1 && value <= max) return value;
   throw invalidOption(name, value, `1..${max} ms`);

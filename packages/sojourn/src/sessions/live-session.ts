@@ -160,6 +160,9 @@ export class LiveSession<Data extends object> implements Session<Data> {
   settle(): Promise<CommitOutcome> | undefined {
     this.#phase = "departed";
     const isEarly = this.#commit !== undefined;
+    if (!isEarly && this.#stored.visit.context.policy.writeFrequency === "MANUAL_UPDATE") {
+      return this.#settleUncommitted();
+    }
     let changes: Changes | null | undefined;
     if (!isEarly && this.#running === 0) {
       try {
@@ -172,11 +175,23 @@ export class LiveSession<Data extends object> implements Session<Data> {
     return this.#outcome(this.#commitOnce(changes), isEarly);
   }
 
+  /** The handler did not commit, and nothing else does: what it left pending is given up. */
+  #settleUncommitted(): Promise<CommitOutcome> | undefined {
+    const drop = () =>
+      this.#dropChanges("did not call commit(), which writeFrequency MANUAL_UPDATE asks for");
+    if (this.#running === 0 && this.#failure === undefined && !this.#stored.hasNews) {
+      drop();
+      return undefined;
+    }
+    return this.#outcome(this.#last.then(drop), false);
+  }
+
   /** As `RequestScope.close`. */
   close(): void {
     const wasAnswered = this.#phase === "departed";
     this.#phase = "departed";
-    if (!wasAnswered && !this.#commit) void this.#last.then(() => this.#dropChanges());
+    if (!wasAnswered && !this.#commit)
+      void this.#last.then(() => this.#dropChanges("ended without an answer"));
     this.#stored.requestOver();
   }
 
@@ -212,13 +227,13 @@ export class LiveSession<Data extends object> implements Session<Data> {
     return { ok: false, status, code, headers, setCookies: this.#stored.setCookies() };
   }
 
-  #dropChanges(): void {
+  #dropChanges(because: string): void {
     if (!this.#hasChanges()) return;
     const { telemetry, policy } = this.#stored.visit.context;
     telemetry.count("dropped");
     policy.diagnostics.report(
       "CHANGES_DROPPED",
-      "a request changed its session and ended without an answer, so nothing was stored",
+      `a request changed its session and ${because}, so nothing was stored`,
     );
   }
 

@@ -12,6 +12,12 @@ import { type SessionStore, STORE_TIMEOUT_MS_DEFAULT } from "../store/store.ts";
 import { invalidOption, requireKnown, requireMethods, requireMs, requireObject } from "./check-options.ts";
 import { type Diagnostic, Diagnostics } from "./diagnostics.ts";
 import { type OnStoreUnavailable, requireOnStoreUnavailable } from "./visit-options.ts";
+import {
+  resolveWriteOptions,
+  WRITE_OPTION_NAMES,
+  type WriteOptions,
+  type WritePolicy,
+} from "./write-policy.ts";
 
 export const IDLE_TIMEOUT_MS_DEFAULT = 1_800_000;
 export const ABSOLUTE_TIMEOUT_MS_DEFAULT = 12 * 3_600_000;
@@ -51,7 +57,7 @@ export interface Limits {
   readonly attributesMax?: number;
 }
 
-export interface SessionsOptions {
+export interface SessionsOptions extends WriteOptions {
   /** Where sessions live. Default: the memory of this process. */
   readonly store?: SessionStore;
   /**
@@ -81,7 +87,7 @@ export interface SessionsOptions {
 }
 
 /** The options, complete and checked. */
-export interface Policy {
+export interface Policy extends WritePolicy {
   readonly name: string;
   readonly store: SessionStore;
   /** The store is ours to close. */
@@ -152,6 +158,7 @@ export function resolveOptions(options: SessionsOptions): Policy {
       STORE_BUDGET_MS_MAX,
     ),
     onStoreUnavailable,
+    ...resolveWriteOptions(options),
     clock,
     codec,
     diagnostics,
@@ -172,6 +179,7 @@ const OPTION_NAMES: readonly (keyof SessionsOptions)[] = [
   "limits",
   "storeBudgetMs",
   "onStoreUnavailable",
+  ...WRITE_OPTION_NAMES,
   "name",
   "clock",
   "codec",

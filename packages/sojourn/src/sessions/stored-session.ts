@@ -54,10 +54,10 @@ export class StoredSession {
     record: SessionRecord | null,
     fault: SessionError | null = null,
   ) {
-    const { codec, sessionBytesMax, attributesMax } = visit.context.policy;
+    const { policy } = visit.context;
     this.visit = visit;
     this.fault = fault;
-    this.attributes = new Attributes(codec, { sessionBytesMax, attributesMax }, record?.attributes);
+    this.attributes = new Attributes(policy.codec, policy, record?.attributes);
     this.#presentedKey = presented?.key ?? null;
     this.#known = record;
     this.#id = record && presented ? presented.id : null;

@@ -2,7 +2,7 @@
  * What one request may ask of its session, differently from the others: where it is mounted, on its route, or in the
  * call of `session()`. The most specific word counts; `docs/policies.md` says what each costs.
  */
-import { invalidOption, requireKnown, requireObject } from "./check-options.ts";
+import { invalidOption, requireKnown, requireObject, requireOneOf } from "./check-options.ts";
 
 export interface VisitOptions {
   /**
@@ -43,9 +43,7 @@ export function requireVisitOptions(options: VisitOptions): void {
 }
 
 export function requireOnStoreUnavailable(value: unknown): void {
-  if (value !== "fail" && value !== "anonymous") {
-    throw invalidOption("onStoreUnavailable", value, '"fail" or "anonymous"');
-  }
+  requireOneOf(value, ["fail", "anonymous"], "onStoreUnavailable");
 }
 
 /** What is said specifically wins; what it leaves open stays. */
