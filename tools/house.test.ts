@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** npm packages a folder may name; the rest of the library needs none. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   drivers: ["@redis/client", "ioredis"],
-  http: ["express", "fastify", "koa", "hono", "@nestjs/common", "ws"],
+  http: ["express", "fastify", "koa", "hono", "@nestjs/common", "@nestjs/core", "ws"],
   router: ["undici"],
   telemetry: ["@opentelemetry/api"],
 };

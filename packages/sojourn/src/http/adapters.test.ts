@@ -3,14 +3,9 @@ import { createGzip, gunzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { SessionError } from "../core/errors.ts";
 import { refusalBody } from "./answer.ts";
-import {
-  type Answer,
-  type App,
-  type AskOptions,
-  ask,
-  frameworks,
-  type Routes,
-} from "./frameworks.test.support.ts";
+import { type Answer, type AskOptions, ask } from "./ask.test.support.ts";
+import type { App, Routes } from "./framework.test.support.ts";
+import { frameworks } from "./frameworks.test.support.ts";
 import { COMMITTED, SID, STORE_DOWN, scriptedSessions } from "./scripted-sessions.test.support.ts";
 
 const sessions = scriptedSessions();

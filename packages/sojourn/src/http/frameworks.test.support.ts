@@ -1,74 +1,27 @@
-/**
- * For tests of this folder: one set of routes served by every framework, each in its own idiom, over real sockets.
- * A route gets an `Exchange`; what `json` or `redirect` means is the framework's business.
- */
-import { once } from "node:events";
-import http, { type IncomingHttpHeaders, type ServerResponse } from "node:http";
+/** For tests of this folder: every framework we adapt to, over real sockets. */
+import http, { type ServerResponse } from "node:http";
 import http2, { type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { createRequire } from "node:module";
-import { type AddressInfo, connect } from "node:net";
 import { Readable } from "node:stream";
 import { createAdaptorServer, type HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import express from "express";
-import fastify, { type FastifyReply } from "fastify";
+import fastify from "fastify";
 import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import Koa from "koa";
 import type { Session } from "../sessions/session.ts";
+import { expressExchange, fastifyExchange } from "./exchange.test.support.ts";
 import { expressSessions } from "./express.ts";
 import { fastifySessions } from "./fastify.ts";
+import { type Data, type Framework, listening, noSession } from "./framework.test.support.ts";
 import { honoSessions, type SessionVariables } from "./hono.ts";
 import { koaSessions } from "./koa.ts";
+import { nestFramework } from "./nest-framework.test.support.ts";
 import { nodeSessions, type WithSession } from "./node.ts";
-import type { ScopeSource } from "./served.ts";
 
 // An alias, which has no types of its own; what these tests use of Express is the same in both.
 const express4: typeof express = createRequire(import.meta.url)("express4");
-
-type Data = Record<string, unknown>;
-
-export interface Exchange {
-  session(): Promise<Session<Data>>;
-  header(name: string, value: string | string[]): void;
-  json(body: unknown, status?: number): void;
-  redirect(to: string): void;
-  stream(body: Readable): void;
-  /** Past the framework: for routes that write by hand. */
-  takeOver(): ServerResponse;
-}
-
-/** What a route returns is awaited; what it throws goes to the framework's error handling. */
-export type Routes = Record<string, (exchange: Exchange) => unknown>;
-
-export interface App {
-  readonly port: number;
-  close(): Promise<void>;
-}
-
-export interface Framework {
-  readonly name: string;
-  readonly http2: boolean;
-  /** @param sessions  undefined: the same application without sessions */
-  launch(routes: Routes, sessions: ScopeSource<Data> | undefined): Promise<App>;
-}
-
-function noSession(): Promise<never> {
-  return Promise.reject(new Error("this application has no sessions"));
-}
-
-async function listening(server: http.Server | http2.Http2Server, close: () => unknown): Promise<App> {
-  if (!server.listening) {
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-  }
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      await close();
-    },
-  };
-}
 
 /** @param isCatching  Express 5 hands what an asynchronous handler throws to the error handlers; with 4 the handler does */
 function expressFramework(name: string, create: typeof express, isCatching: boolean): Framework {
@@ -87,14 +40,7 @@ function expressFramework(name: string, create: typeof express, isCatching: bool
       for (const [path, route] of Object.entries(routes)) {
         app.all(path, async (req, res, next) => {
           try {
-            await route({
-              session: sessions ? () => req.session() : noSession,
-              header: (name, value) => res.setHeader(name, value),
-              json: (body, status = 200) => res.status(status).json(body),
-              redirect: (to) => res.redirect(303, to),
-              stream: (body) => body.pipe(res),
-              takeOver: () => res,
-            });
+            await route(expressExchange(req, res));
           } catch (error) {
             if (isCatching) throw error;
             next(error);
@@ -241,14 +187,7 @@ function fastifyFramework(name: string, version: 1 | 2): Framework {
       }
       for (const [path, route] of Object.entries(routes)) {
         app.all(path, async (request, reply) => {
-          await route({
-            session: sessions ? () => request.session() : noSession,
-            header: (name, value) => reply.header(name, value),
-            json: (body, status = 200) => reply.code(status).send(body),
-            redirect: (to) => reply.redirect(to, 303),
-            stream: (body) => reply.send(body),
-            takeOver: () => hijack(reply),
-          });
+          await route(fastifyExchange(request, reply));
           return reply;
         });
       }
@@ -256,14 +195,6 @@ function fastifyFramework(name: string, version: 1 | 2): Framework {
       return listening(app.server, () => app.close());
     },
   };
-}
-
-function hijack(reply: FastifyReply): ServerResponse {
-  const headers = reply.getHeaders();
-  reply.hijack();
-  for (const [name, value] of Object.entries(headers))
-    if (value !== undefined) reply.raw.setHeader(name, value);
-  return reply.raw;
 }
 
 export const frameworks: readonly Framework[] = [
@@ -274,96 +205,8 @@ export const frameworks: readonly Framework[] = [
   koaFramework,
   honoFramework("Hono", 1),
   honoFramework("Hono on HTTP/2", 2),
+  nestFramework("NestJS on Express", "express"),
   fastifyFramework("Fastify 5", 1),
   fastifyFramework("Fastify 5 on HTTP/2", 2),
+  nestFramework("NestJS on Fastify", "fastify"),
 ];
-
-export interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly setCookies: readonly string[];
-  readonly body: string;
-  /** False: the connection went before the response was whole. */
-  readonly complete: boolean;
-}
-
-export interface Pending {
-  /** Bytes of a response, or for HTTP/2 frames of one, that have arrived so far. */
-  arrived(): number;
-  abort(): void;
-  /** Rejects when nothing of a response arrives. */
-  readonly answer: Promise<Answer>;
-}
-
-export interface AskOptions {
-  readonly method?: string;
-  readonly headers?: Record<string, string>;
-}
-
-export function ask(framework: Framework, app: App, path: string, options: AskOptions = {}): Pending {
-  return framework.http2 ? askHttp2(app, path, options) : askHttp1(app, path, options);
-}
-
-function askHttp1(app: App, path: string, { method = "GET", headers = {} }: AskOptions): Pending {
-  const socket = connect(app.port, "127.0.0.1");
-  const req = http.request({ method, path, headers, createConnection: () => socket });
-  req.end();
-  const answer = new Promise<Answer>((resolve, reject) => {
-    req.on("error", reject);
-    req.on("response", (res) => {
-      let body = "";
-      res.setEncoding("utf8").on("data", (text: string) => {
-        body += text;
-      });
-      res.on("error", () => {});
-      res.on("close", () =>
-        resolve({
-          status: res.statusCode ?? 0,
-          headers: res.headers,
-          setCookies: res.headers["set-cookie"] ?? [],
-          body,
-          complete: res.complete,
-        }),
-      );
-    });
-  });
-  return { arrived: () => socket.bytesRead, abort: () => socket.destroy(), answer };
-}
-
-function askHttp2(app: App, path: string, { method = "GET", headers = {} }: AskOptions): Pending {
-  const client = http2.connect(`http://127.0.0.1:${app.port}`);
-  client.on("error", () => {});
-  const stream = client.request({ ":method": method, ":path": path, ...headers });
-  let arrived = 0;
-  let head: http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader = {};
-  let body = "";
-  let ended = false;
-  const answer = new Promise<Answer>((resolve, reject) => {
-    stream.on("response", (incoming) => {
-      arrived += 1;
-      head = incoming;
-    });
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      arrived += 1;
-      body += text;
-    });
-    stream.on("end", () => {
-      ended = stream.rstCode === 0;
-    });
-    stream.on("error", () => {});
-    stream.on("close", () => {
-      client.close();
-      const status = head[":status"];
-      if (status === undefined) return reject(new Error(`no response, reset code ${stream.rstCode}`));
-      const setCookies = head["set-cookie"] ?? [];
-      resolve({
-        status,
-        headers: Object.fromEntries(Object.entries(head)) as IncomingHttpHeaders,
-        setCookies,
-        body,
-        complete: ended,
-      });
-    });
-  });
-  return { arrived: () => arrived, abort: () => client.destroy(), answer };
-}

@@ -4,14 +4,9 @@ import { createSessions } from "../sessions/create-sessions.ts";
 import { GatedStore, gate } from "../sessions/harness.test.support.ts";
 import { memoryStore } from "../store/memory.ts";
 import { refusalBody } from "./answer.ts";
-import {
-  type Answer,
-  type App,
-  ask,
-  frameworks,
-  type Pending,
-  type Routes,
-} from "./frameworks.test.support.ts";
+import { type Answer, ask, type Pending } from "./ask.test.support.ts";
+import type { App, Routes } from "./framework.test.support.ts";
+import { frameworks } from "./frameworks.test.support.ts";
 
 /** The whole way from a browser to a store and back, for every framework. */
 const memory = memoryStore();

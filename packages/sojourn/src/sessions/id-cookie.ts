@@ -77,8 +77,8 @@ export class IdCookie {
     this.#diagnostics.report(
       "COOKIE_NOT_SENT",
       `the session cookie "${this.#policy.cookieName}" was not sent: it is Secure and the request came over plain ` +
-        "HTTP. Behind a proxy that ends TLS, let the framework trust it (Express: trust proxy; Fastify: trustProxy; Koa: proxy; " +
-        "node, Hono: isSecure); without TLS, set cookie.secure: false",
+        "HTTP. Behind a proxy that ends TLS, let the framework trust it (Express: trust proxy; Fastify: trustProxy; " +
+        "Koa: proxy; node, Hono: isSecure); without TLS, set cookie.secure: false",
     );
     return false;
   }
