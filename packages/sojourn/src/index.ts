@@ -10,6 +10,7 @@ export type { FoundSession, ListQuery } from "./sessions/admin.ts";
 export { createSessions, type Sessions } from "./sessions/create-sessions.ts";
 export type { Diagnostic, SessionsStats } from "./sessions/diagnostics.ts";
 export type { CookieOptions, Limits, SessionsOptions } from "./sessions/options.ts";
+export type { SchemaIssue, SchemaOutput, SchemaResult, StandardSchema } from "./sessions/schema.ts";
 export type { DefaultData, Session, SessionData } from "./sessions/session.ts";
 export type { MountOptions, OnStoreUnavailable, VisitOptions } from "./sessions/visit-options.ts";
 export type { WriteContents, WriteFrequency } from "./sessions/write-policy.ts";

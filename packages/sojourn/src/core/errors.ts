@@ -11,6 +11,7 @@ export const ERROR_CODES = {
   // The caller's mistake: fixed in the program.
   INVALID_OPTION: { status: 500, retryable: false },
   UNSUPPORTED_VALUE: { status: 500, retryable: false },
+  INVALID_VALUE: { status: 500, retryable: false },
   INVALID_ATTRIBUTE_NAME: { status: 500, retryable: false },
   SESSION_TOO_LARGE: { status: 413, retryable: false },
   TOO_MANY_ATTRIBUTES: { status: 413, retryable: false },

@@ -11,6 +11,7 @@ import { isReserved } from "./attributes.ts";
 import { StoreBudget } from "./budget.ts";
 import { invalidOption, requirePrincipal } from "./check-options.ts";
 import type { Context } from "./context.ts";
+import { REFUSED } from "./schema.ts";
 import type { Session } from "./session.ts";
 
 export const LIST_LIMIT_MAX = 1000;
@@ -52,7 +53,8 @@ export class Admin<Data extends object> {
       keys: () => [...record.attributes.keys()].filter((name) => !isReserved(name)),
       get: <K extends keyof Data & string>(name: K) => {
         const attribute = record.attributes.get(name);
-        return attribute && (codec.decode(attribute.value) as Data[K]);
+        const value = attribute && codec.decode(attribute.value, name);
+        return value === REFUSED ? undefined : (value as Data[K] | undefined);
       },
       destroy: () => this.#destroy(key),
     };

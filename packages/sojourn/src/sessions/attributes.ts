@@ -4,9 +4,9 @@
  * compared with the bytes that the store is known to hold; everything else is compared as it was set. `WriteContents`
  * says what of it travels.
  */
-import type { Codec } from "../core/codec.ts";
 import { SessionError } from "../core/errors.ts";
 import type { Version } from "../core/version.ts";
+import { REFUSED, type ValueCodec } from "./schema.ts";
 import type { WriteContents } from "./write-policy.ts";
 
 /** Names are keys in every store, screen and listing. */
@@ -49,14 +49,14 @@ interface Seen {
 const NONE: StoredAttributes = new Map();
 
 export class Attributes {
-  readonly #codec: Codec;
+  readonly #codec: ValueCodec;
   readonly #policy: AttributePolicy;
   #stored: StoredAttributes;
   readonly #seen = new Map<string, Seen>();
   /** Of names and values as they are now; counted when first needed. */
   #bytesNow: number | undefined;
 
-  constructor(codec: Codec, policy: AttributePolicy, stored: StoredAttributes = NONE) {
+  constructor(codec: ValueCodec, policy: AttributePolicy, stored: StoredAttributes = NONE) {
     this.#codec = codec;
     this.#policy = policy;
     this.#stored = stored;
@@ -67,25 +67,32 @@ export class Attributes {
     if (seen) return seen.value;
     const stored = this.#stored.get(name);
     if (!stored) return undefined;
-    const value = this.#codec.decode(stored.value);
+    const value = this.#codec.decode(stored.value, name);
+    if (value === REFUSED) return undefined;
     this.#see(name, value, stored.value, this.#policy.writeContents !== "ONLY_SET_ATTRIBUTES");
     return value;
   }
 
   has(name: string): boolean {
     const seen = this.#seen.get(name);
-    return seen ? seen.bytes !== undefined : this.#stored.has(name);
+    if (seen) return seen.bytes !== undefined;
+    const stored = this.#stored.get(name);
+    if (!stored || !this.#codec.mayRefuse) return stored !== undefined;
+    return this.#codec.decode(stored.value, name) !== REFUSED;
   }
 
   keys(): string[] {
-    const names = [...this.#stored.keys()].filter((name) => this.has(name) && !isReserved(name));
-    for (const [name, seen] of this.#seen) {
-      if (seen.bytes !== undefined && !this.#stored.has(name)) names.push(name);
-    }
+    return this.#names().filter((name) => this.has(name) && !isReserved(name));
+  }
+
+  /** Of all that is stored or was seen, there or not. */
+  #names(): string[] {
+    const names = [...this.#stored.keys()];
+    for (const name of this.#seen.keys()) if (!this.#stored.has(name)) names.push(name);
     return names;
   }
 
-  /** @throws {SessionError} UNSUPPORTED_VALUE, INVALID_ATTRIBUTE_NAME, SESSION_TOO_LARGE, TOO_MANY_ATTRIBUTES: nothing changed */
+  /** @throws {SessionError} UNSUPPORTED_VALUE, INVALID_VALUE, INVALID_ATTRIBUTE_NAME, SESSION_TOO_LARGE, TOO_MANY_ATTRIBUTES: nothing changed */
   set(name: string, value: unknown): void {
     const bytes = this.encode(name, value);
     this.requireRoom(name, bytes);
@@ -93,13 +100,19 @@ export class Attributes {
   }
 
   delete(name: string): void {
-    if (this.has(name)) this.#see(name, undefined, undefined, false);
+    if (this.#stored.has(name) || this.#seen.has(name)) this.#see(name, undefined, undefined, false);
   }
 
   /** Checks name and value as `set` does, without setting. */
   encode(name: string, value: unknown): Uint8Array {
     requireName(name);
     return this.#codec.encode(value, name);
+  }
+
+  /** The value of bytes that are or were stored; undefined when the schema refuses it. */
+  decode(name: string, bytes: Uint8Array): unknown {
+    const value = this.#codec.decode(bytes, name);
+    return value === REFUSED ? undefined : value;
   }
 
   /** The bytes as this request sees them now, changes inside objects included. */
@@ -255,7 +268,7 @@ export class Attributes {
   #countBytes(): number {
     if (this.#bytesNow === undefined) {
       this.#bytesNow = 0;
-      for (const name of this.keys()) this.#bytesNow += this.#sizeOf(name);
+      for (const name of this.#names()) if (!isReserved(name)) this.#bytesNow += this.#sizeOf(name);
     }
     return this.#bytesNow;
   }

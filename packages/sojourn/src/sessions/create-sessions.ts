@@ -12,6 +12,7 @@ import type { SessionsStats } from "./diagnostics.ts";
 import { END_POLL_MS_DEFAULT, type EndListener } from "./end-watch.ts";
 import { resolveOptions, type SessionsOptions } from "./options.ts";
 import { StoredRequestScope } from "./request-scope.ts";
+import type { SchemaOutput, StandardSchema } from "./schema.ts";
 import type { IncomingRequest, RequestScope } from "./scope.ts";
 import type { DefaultData, Session } from "./session.ts";
 import type { VisitOptions } from "./visit-options.ts";
@@ -73,10 +74,16 @@ export interface SessionHolder<Data extends object> {
   session(options?: VisitOptions): Promise<Session<Data>>;
 }
 
-/** @throws {SessionError} INVALID_OPTION, naming the option, what was found and what is expected */
-export function createSessions<Data extends object = DefaultData>(
-  options: SessionsOptions = {},
-): Sessions<Data> {
+/**
+ * With a schema its output is the type of the data; otherwise say it: `createSessions<{ user: string }>(…)`.
+ *
+ * @throws {SessionError} INVALID_OPTION, naming the option, what was found and what is expected
+ */
+export function createSessions<Schema extends StandardSchema<object>>(
+  options: SessionsOptions & { readonly schema: Schema },
+): Sessions<SchemaOutput<Schema>>;
+export function createSessions<Data extends object = DefaultData>(options?: SessionsOptions): Sessions<Data>;
+export function createSessions<Data extends object>(options: SessionsOptions = {}): Sessions<Data> {
   const policy = resolveOptions(options);
   const context = newContext(policy);
   const admin = new Admin<Data>(context);

@@ -14,7 +14,9 @@ export type DiagnosticCode =
   /** A request ended without an answer; what it had changed was not stored. */
   | "CHANGES_DROPPED"
   /** The idle deadline could not be moved after a response. */
-  | "TOUCH_FAILED";
+  | "TOUCH_FAILED"
+  /** A stored attribute does not fit the schema: it reads as absent. */
+  | "STORED_VALUE_REFUSED";
 
 export interface Diagnostic {
   readonly code: DiagnosticCode;

@@ -11,6 +11,7 @@ import { observedStore } from "../store/observed.ts";
 import { type SessionStore, STORE_TIMEOUT_MS_DEFAULT } from "../store/store.ts";
 import { invalidOption, requireKnown, requireMethods, requireMs, requireObject } from "./check-options.ts";
 import { type Diagnostic, Diagnostics } from "./diagnostics.ts";
+import { checkedCodec, type StandardSchema, type ValueCodec } from "./schema.ts";
 import { type OnStoreUnavailable, requireOnStoreUnavailable } from "./visit-options.ts";
 import {
   resolveWriteOptions,
@@ -82,6 +83,12 @@ export interface SessionsOptions extends WriteOptions {
   readonly name?: string;
   readonly clock?: Clock;
   readonly codec?: Codec;
+  /**
+   * Checks attributes when they are set and when they are read: any synchronous Standard Schema of the whole data (Zod,
+   * Valibot, ArkType); its output is their type. `set` and `update` throw INVALID_VALUE; a stored value that does not fit
+   * any more reads as absent. A check only: transforms and defaults are not applied.
+   */
+  readonly schema?: StandardSchema;
   /** Hears what an operator should know, each code at most once a minute. Default: console.warn. */
   readonly onDiagnostic?: (event: Diagnostic) => void;
 }
@@ -104,7 +111,7 @@ export interface Policy extends WritePolicy {
   readonly storeBudgetMs: number;
   readonly onStoreUnavailable: OnStoreUnavailable;
   readonly clock: Clock;
-  readonly codec: Codec;
+  readonly codec: ValueCodec;
   readonly diagnostics: Diagnostics;
 }
 
@@ -160,7 +167,7 @@ export function resolveOptions(options: SessionsOptions): Policy {
     onStoreUnavailable,
     ...resolveWriteOptions(options),
     clock,
-    codec,
+    codec: options.schema === undefined ? codec : checkedCodec(codec, options.schema, diagnostics),
     diagnostics,
     name,
     // Last: a store that was made for options that are then refused would keep sweeping.
@@ -183,6 +190,7 @@ const OPTION_NAMES: readonly (keyof SessionsOptions)[] = [
   "name",
   "clock",
   "codec",
+  "schema",
   "onDiagnostic",
 ];
 const COOKIE_OPTION_NAMES: readonly (keyof CookieOptions)[] = [

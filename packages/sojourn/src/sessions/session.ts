@@ -14,7 +14,7 @@ export interface Session<Data extends object = DefaultData> {
   get<K extends keyof Data & string>(name: K): Data[K] | undefined;
   /**
    * Stores a value with this request's commit, before its headers leave. The first `set` of a visitor creates the session.
-   * @throws {SessionError} UNSUPPORTED_VALUE, INVALID_ATTRIBUTE_NAME, SESSION_TOO_LARGE or TOO_MANY_ATTRIBUTES now rather
+   * @throws {SessionError} UNSUPPORTED_VALUE, INVALID_VALUE (the schema refuses it), INVALID_ATTRIBUTE_NAME, SESSION_TOO_LARGE or TOO_MANY_ATTRIBUTES now rather
    *         than at commit; LATE_WRITE after the commit or the response began; SESSION_ENDED after `destroy`
    */
   set<K extends keyof Data & string>(name: K, value: Data[K]): void;

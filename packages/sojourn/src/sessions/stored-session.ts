@@ -119,7 +119,7 @@ export class StoredSession {
 
   async update(name: string, change: Change): Promise<unknown> {
     if (!this.#known) return this.#beginWith(name, change);
-    const { policy, updates } = this.visit.context;
+    const { updates } = this.visit.context;
     // Set by this request and not stored yet: whatever others store meanwhile, this is what the change begins with.
     const isPending = this.attributes.isChanged(name);
     const local = this.attributes.current(name);
@@ -131,7 +131,7 @@ export class StoredSession {
       change: (stored) => {
         const current = isPending ? local : stored;
         // Decoded for each attempt: a change that alters its argument must not see its own traces.
-        value = change(current && policy.codec.decode(current));
+        value = change(current && this.attributes.decode(name, current));
         bytes = value === undefined ? undefined : this.attributes.encode(name, value);
         if (bytes) this.attributes.requireRoom(name, bytes);
         return bytes;
