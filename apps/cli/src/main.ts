@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { SOFTWARE } from "sojourn/server";
 import { registerRouter } from "./commands/router.ts";
 import { registerServer } from "./commands/server.ts";
+import { registerSession } from "./commands/session.ts";
 import { explain } from "./explain.ts";
 
 const program = new Command("sojourn")
@@ -14,6 +15,7 @@ const program = new Command("sojourn")
 
 registerServer(program);
 registerRouter(program);
+registerSession(program);
 
 try {
   await program.parseAsync();
