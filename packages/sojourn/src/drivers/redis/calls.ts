@@ -1,0 +1,430 @@
+/**
+ * A script on its way to Redis: sent, sent again where that is harmless, answered or given up at its deadline.
+ *
+ *   up ──► a call timed out in silence, or could not be sent ──► outage: calls fail at once, one probe at a time ──► up
+ *
+ * Nothing is queued during an outage, so no herd arrives when it ends. A call whose connection broke goes again under the
+ * same operation id and its own deadline; Redis refuses what arrives after it. Outages are kept per node: in a cluster the
+ * others go on.
+ */
+import type { Clock, Timer } from "../../core/clock.ts";
+import { SessionError, StoreUnavailableError } from "../../core/errors.ts";
+import type { ReadOptions } from "../../store/store.ts";
+import { Deadlines, type Due } from "./deadlines.ts";
+import { asSessionError, faultOf, isNoScript, STORE_NAME } from "./errors.ts";
+import type { Argument, RedisPort } from "./port.ts";
+import { LOOK, type Script } from "./scripts.ts";
+import { ServerClock } from "./server-clock.ts";
+
+const ATTEMPTS_MAX = 4;
+const RETRY_FIRST_MS = 20;
+const PROBE_FIRST_MS = 50;
+const PROBE_MAX_MS = 1_000;
+const PROBE_TIMEOUT_MS = 1_000;
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/** A reply and the clock of the node that gave it. */
+export interface Answered {
+  readonly reply: readonly unknown[];
+  readonly clock: ServerClock;
+}
+
+/** What a script call is made of. */
+export interface Work {
+  readonly script: Script;
+  readonly key: string;
+  /** Goes in front of `more`, behind the deadline: "by …". Undefined: a script without arguments. */
+  readonly head?: string | ((clock: ServerClock) => string);
+  readonly more?: readonly Argument[];
+  /** In words, for messages: "read the session". */
+  readonly action: string;
+}
+
+interface Outage {
+  readonly error: unknown;
+  readonly key: string;
+  timer: Timer | undefined;
+  attempts: number;
+}
+
+export interface CallsOptions {
+  readonly clock: Clock;
+  /** Wall clock − monotonic clock. */
+  readonly wallOffsetMs: () => number;
+  readonly timeoutMs: number;
+  readonly pendingMax: number;
+  /** Connects. Before the first call, and again by probes until it succeeds; a rejection is an outage. */
+  begin(): Promise<RedisPort>;
+  /** Lets go of the connection. */
+  end(): Promise<void>;
+  /** An outage began, and why; or all are over. */
+  changed(error: unknown): void;
+}
+
+export class Calls {
+  readonly #options: CallsOptions;
+  #port!: RedisPort;
+  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
+  readonly #clocks = new Map<string, ServerClock>();
+  readonly #outages = new Map<string, Outage>();
+  readonly #lastReplyMs = new Map<string, number>();
+  #hasBegun = false;
+  #beginning: Promise<void> | undefined;
+  readonly #waiting = new Set<Call>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: CallsOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#deadlines = new Deadlines(options.clock);
+  }
+
+  get pending(): number {
+    return this.#deadlines.size;
+  }
+
+  get problem(): unknown {
+    return this.#outages.values().next().value?.error;
+  }
+
+  clockOf(node: string): ServerClock {
+    let clock = this.#clocks.get(node);
+    if (clock === undefined) {
+      clock = new ServerClock(this.#options.wallOffsetMs);
+      this.#clocks.set(node, clock);
+    }
+    return clock;
+  }
+
+  /** @throws {SessionError} STORE_CLOSED, or the signal's reason; so that nothing is prepared in vain */
+  enter(action: string, options: ReadOptions | undefined): void {
+    if (this.#closing) {
+      throw new SessionError("STORE_CLOSED", `Cannot ${action}: store "${STORE_NAME}" was closed`);
+    }
+    options?.signal?.throwIfAborted();
+  }
+
+  run(work: Work, options?: ReadOptions): Promise<Answered> {
+    this.enter(work.action, options);
+    const timeoutMs = Math.min(options?.timeoutMs ?? this.#options.timeoutMs, TIMEOUT_MS_MAX);
+    const call = new Call(
+      work,
+      this.#clock.monotonicMs() + timeoutMs,
+      timeoutMs,
+      options?.signal,
+      this.#settled,
+    );
+    if (this.#deadlines.size >= this.#options.pendingMax) {
+      call.unavailable(`has ${this.#deadlines.size} calls under way already`);
+      return call.promise;
+    }
+    call.timedOut = this.#timedOut;
+    this.#deadlines.add(call);
+    if (this.#hasBegun) this.#send(call);
+    else this.#wait(call);
+    return call.promise;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const reason = new SessionError("STORE_CLOSED", `Cannot go on: store "${STORE_NAME}" was closed`);
+    for (const outage of this.#outages.values()) outage.timer?.cancel();
+    this.#outages.clear();
+    for (const call of this.#waiting) call.reject(reason);
+    // Those on their way have a deadline each.
+    await this.#deadlines.drained();
+    await this.#options.end();
+  }
+
+  /** Nothing was ever sent: connects first. */
+  #wait(call: Call): void {
+    const outage = this.#outages.get("");
+    if (outage) {
+      call.fail(outage.error);
+      return;
+    }
+    this.#waiting.add(call);
+    this.#begin().catch((error: unknown) => this.#outage("", call.work.key, error));
+  }
+
+  #begin(): Promise<void> {
+    this.#beginning ??= this.#options.begin().then(
+      (port) => {
+        this.#port = port;
+        this.#hasBegun = true;
+        const waiting = [...this.#waiting];
+        this.#waiting.clear();
+        for (const call of waiting) this.#send(call);
+      },
+      (error: unknown) => {
+        this.#beginning = undefined;
+        throw error;
+      },
+    );
+    return this.#beginning;
+  }
+
+  /** The client could not connect; while it never did, nobody waits for its next attempt. */
+  failed(error: unknown): void {
+    const [first] = this.#waiting;
+    if (!this.#hasBegun && first) this.#outage("", first.work.key, error);
+  }
+
+  /** The client is connected again: no need to wait for the next probe. */
+  connected(): void {
+    for (const [node, outage] of this.#outages) {
+      outage.timer?.cancel();
+      outage.attempts = 0;
+      this.#probe(node, outage);
+    }
+  }
+
+  #send(call: Call): void {
+    const { work } = call;
+    const node = this.#port.nodeOf(work.key);
+    if (this.#outages.size > 0) {
+      const outage = this.#outages.get(node) ?? this.#outages.get("");
+      if (outage) {
+        call.fail(outage.error);
+        return;
+      }
+    }
+    const clock = this.clockOf(node);
+    if (!clock.isKnown) {
+      // A node never heard of: what it must refuse later can only be said in its own time.
+      this.#ask(node, clock, work.key).then(
+        () => this.#send(call),
+        (error: unknown) => this.#failed(call, node, error),
+      );
+      return;
+    }
+    if (call.isSettled) return;
+    call.attempts++;
+    const sentMs = this.#clock.monotonicMs();
+    call.sentMs = sentMs;
+    this.#port.send(work.key, commandOf(call, clock, "EVALSHA")).then(
+      (reply) => this.#replied(call, node, clock, sentMs, reply),
+      (error: unknown) => {
+        if (!isNoScript(error)) this.#failed(call, node, error);
+        else this.#sendWhole(call, node, clock, sentMs);
+      },
+    );
+  }
+
+  /** After a restart, a fail-over or SCRIPT FLUSH: the source itself, once. */
+  #sendWhole(call: Call, node: string, clock: ServerClock, sentMs: number): void {
+    if (call.isSettled) return;
+    this.#port.send(call.work.key, commandOf(call, clock, "EVAL")).then(
+      (reply) => this.#replied(call, node, clock, sentMs, reply),
+      (error: unknown) => this.#failed(call, node, error),
+    );
+  }
+
+  #replied(call: Call, node: string, clock: ServerClock, sentMs: number, reply: unknown): void {
+    const receivedMs = this.#clock.monotonicMs();
+    const parts = Array.isArray(reply) ? (reply as unknown[]) : [reply];
+    const nowMs = Number(call.work.head === undefined ? parts[parts.length - 1] : parts[0]);
+    clock.observe(sentMs, receivedMs, nowMs);
+    this.#lastReplyMs.set(node, receivedMs);
+    if (this.#outages.size > 0) this.#recovered(node);
+    if (call.work.head !== undefined && isLate(parts[1])) {
+      // Refused, and now the server's clock is known better.
+      this.#again(call, node, new Error("refused the operation as late"));
+      return;
+    }
+    call.resolve({ reply: parts, clock });
+  }
+
+  #failed(call: Call, node: string, error: unknown): void {
+    switch (faultOf(error)) {
+      case "final":
+        this.#lastReplyMs.set(node, this.#clock.monotonicMs());
+        call.fail(error);
+        return;
+      case "refused":
+        this.#lastReplyMs.set(node, this.#clock.monotonicMs());
+        this.#again(call, node, error);
+        return;
+      default:
+        if (!this.#again(call, node, error)) this.#outage(node, call.work.key, error);
+    }
+  }
+
+  /** @returns false when the call is given up */
+  #again(call: Call, node: string, error: unknown): boolean {
+    if (call.isSettled) return true;
+    const pauseMs = RETRY_FIRST_MS * 2 ** (call.attempts - 1) * this.#jitter();
+    if (
+      this.#closing ||
+      call.attempts >= ATTEMPTS_MAX ||
+      this.#clock.monotonicMs() + pauseMs >= call.deadlineMs ||
+      this.#outages.has(node)
+    ) {
+      call.fail(error);
+      return false;
+    }
+    this.#clock.setTimer(() => this.#send(call), pauseMs, "keep-alive");
+    return true;
+  }
+
+  readonly #timedOut = (call: Call): void => {
+    call.unavailable(`did not answer within ${call.timeoutMs} ms`);
+    if (this.#waiting.has(call)) {
+      this.#outage("", call.work.key, new Error("no connection yet"));
+      return;
+    }
+    const node = this.#port.nodeOf(call.work.key);
+    if ((this.#lastReplyMs.get(node) ?? 0) < call.sentMs) {
+      // Silence since it was sent: this one speaks for all that would follow.
+      this.#outage(node, call.work.key, new Error(`no answer for ${call.timeoutMs} ms`));
+    }
+  };
+
+  readonly #settled = (call: Call): void => {
+    this.#deadlines.delete(call);
+    this.#waiting.delete(call);
+  };
+
+  #outage(node: string, key: string, error: unknown): void {
+    if (this.#closing) return;
+    if (!this.#outages.has(node)) {
+      const outage: Outage = { error, key, timer: undefined, attempts: 0 };
+      this.#outages.set(node, outage);
+      this.#options.changed(error);
+      this.#probeLater(node, outage);
+    }
+    if (node === "") for (const call of this.#waiting) call.fail(error);
+  }
+
+  #recovered(node: string): void {
+    const outage = this.#outages.get(node);
+    if (!outage) return;
+    outage.timer?.cancel();
+    this.#outages.delete(node);
+    if (this.#outages.size === 0) this.#options.changed(undefined);
+  }
+
+  #probeLater(node: string, outage: Outage): void {
+    const ceilingMs = Math.min(PROBE_MAX_MS, PROBE_FIRST_MS * 2 ** outage.attempts++);
+    outage.timer = this.#clock.setTimer(() => this.#probe(node, outage), ceilingMs * this.#jitter());
+  }
+
+  #probe(node: string, outage: Outage): void {
+    // Over the connection as it is; when the server comes back, so does its answer.
+    const probing = async () => {
+      if (this.#hasBegun) await this.#port.ready();
+      else await this.#begin();
+      const owner = this.#port.nodeOf(outage.key);
+      await this.#ask(owner, this.clockOf(owner), outage.key);
+    };
+    const next = () => {
+      if (this.#outages.get(node) === outage) this.#probeLater(node, outage);
+    };
+    this.#bounded(probing()).then(() => this.#recovered(node), next);
+  }
+
+  /** Learns a node's clock. */
+  async #ask(node: string, clock: ServerClock, key: string): Promise<void> {
+    const sentMs = this.#clock.monotonicMs();
+    const reply = (await this.#port.send(key, ["EVAL", LOOK.source, "1", key])) as unknown[];
+    const receivedMs = this.#clock.monotonicMs();
+    clock.observe(sentMs, receivedMs, Number(reply[0]));
+    this.#lastReplyMs.set(node, receivedMs);
+  }
+
+  #bounded<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimer(() => reject(new Error("no answer")), PROBE_TIMEOUT_MS);
+      promise.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
+  /** Half to whole. */
+  #jitter(): number {
+    return 0.5 + (this.#clock.randomBytes(1)[0] as number) / 510;
+  }
+}
+
+class Call implements Due {
+  readonly work: Work;
+  readonly deadlineMs: number;
+  readonly timeoutMs: number;
+  readonly promise: Promise<Answered>;
+  attempts = 0;
+  sentMs = 0;
+  isSettled = false;
+  timedOut!: (call: Call) => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onSettled: (call: Call) => void;
+  #resolve!: (answered: Answered) => void;
+  #reject!: (error: unknown) => void;
+
+  constructor(
+    work: Work,
+    deadlineMs: number,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    onSettled: (call: Call) => void,
+  ) {
+    this.work = work;
+    this.deadlineMs = deadlineMs;
+    this.timeoutMs = timeoutMs;
+    this.#signal = signal;
+    this.#onSettled = onSettled;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    signal?.addEventListener("abort", this.#aborted, { once: true });
+  }
+
+  due(): void {
+    this.timedOut(this);
+  }
+
+  resolve(answered: Answered): void {
+    if (this.#settle()) this.#resolve(answered);
+  }
+
+  reject(error: unknown): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  /** With what the client or the server said. */
+  fail(error: unknown): void {
+    if (!this.isSettled) this.reject(asSessionError(error, this.work.action));
+  }
+
+  unavailable(found: string): void {
+    this.reject(new StoreUnavailableError(STORE_NAME, this.work.action, found));
+  }
+
+  readonly #aborted = (): void => this.reject(this.#signal?.reason);
+
+  #settle(): boolean {
+    if (this.isSettled) return false;
+    this.isSettled = true;
+    this.#signal?.removeEventListener("abort", this.#aborted);
+    this.#onSettled(this);
+    return true;
+  }
+}
+
+function commandOf({ work, deadlineMs }: Call, clock: ServerClock, command: "EVALSHA" | "EVAL"): Argument[] {
+  const { script, key, head, more } = work;
+  const which = command === "EVALSHA" ? script.sha : script.source;
+  if (head === undefined) return [command, which, "1", key];
+  const rest = typeof head === "string" ? head : head(clock);
+  const args: Argument[] = [command, which, "1", key, `${clock.deadline(deadlineMs)} ${rest}`];
+  if (more) for (const argument of more) args.push(argument);
+  return args;
+}
+
+function isLate(part: unknown): boolean {
+  return Buffer.isBuffer(part) && part.length === 1 && part[0] === 0x6c;
+}

@@ -1,0 +1,108 @@
+/** ioredis 5 and newer (and iovalkey): a Redis or a Cluster instance. */
+import type { Argument, PortObserver, RedisPort, Send } from "./port.ts";
+import { slotOf } from "./slot.ts";
+
+interface Instance {
+  readonly status: string;
+  connect(): Promise<unknown>;
+  disconnect(): void;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  off(event: string, listener: (...args: never[]) => void): unknown;
+  once(event: string, listener: () => void): unknown;
+  callBuffer(command: string, args: Argument[]): Promise<unknown>;
+}
+
+export interface IoRedis extends Instance {
+  readonly options: {
+    readonly autoResendUnfulfilledCommands?: boolean;
+    readonly enableOfflineQueue?: boolean;
+    readonly maxRetriesPerRequest?: number | null;
+    readonly keyPrefix?: string;
+    readonly host?: string;
+    readonly port?: number;
+  };
+}
+
+export interface IoRedisCluster extends Instance {
+  readonly isCluster: true;
+  /** Of each slot: "host:port" of its primary, then its replicas. */
+  readonly slots: readonly (readonly string[])[];
+  readonly options: { readonly keyPrefix?: string; readonly redisOptions?: IoRedis["options"] };
+  nodes(role: "master"): readonly IoRedis[];
+}
+
+abstract class IoRedisBase<R extends Instance> {
+  readonly isOurs = false;
+  protected readonly redis: R;
+  #listening: [string, (...args: never[]) => void][] = [];
+  #becomingReady: Promise<void> | undefined;
+
+  constructor(redis: R) {
+    this.redis = redis;
+  }
+
+  send(_key: string, args: Argument[]): Promise<unknown> {
+    return call(this.redis, args);
+  }
+
+  async ready(): Promise<void> {
+    const { redis } = this;
+    if (redis.status === "ready") return;
+    // Lazily made, or ended by somebody: everything else connects by itself.
+    if (redis.status === "wait" || redis.status === "end") {
+      await redis.connect();
+      return;
+    }
+    // One listener, however many wait.
+    this.#becomingReady ??= new Promise<void>((resolve) => redis.once("ready", resolve)).finally(() => {
+      this.#becomingReady = undefined;
+    });
+    await this.#becomingReady;
+  }
+
+  observe(observer: PortObserver): void {
+    const failed = (error: unknown) => observer.failed(error);
+    const isReady = () => observer.isReady();
+    this.#listening = [
+      ["error", failed],
+      ["ready", isReady],
+    ];
+    for (const [event, listener] of this.#listening) this.redis.on(event, listener);
+  }
+
+  async close(): Promise<void> {
+    for (const [event, listener] of this.#listening) this.redis.off(event, listener);
+  }
+}
+
+export class IoRedisPort extends IoRedisBase<IoRedis> implements RedisPort {
+  readonly client = "ioredis";
+
+  nodeOf(): string {
+    return "";
+  }
+
+  async nodes(): Promise<ReadonlyMap<string, Send>> {
+    return new Map([["", (args: Argument[]) => call(this.redis, args)]]);
+  }
+}
+
+export class IoRedisClusterPort extends IoRedisBase<IoRedisCluster> implements RedisPort {
+  readonly client = "ioredis Cluster";
+
+  nodeOf(key: string): string {
+    return this.redis.slots[slotOf(key)]?.[0] ?? "?";
+  }
+
+  async nodes(): Promise<ReadonlyMap<string, Send>> {
+    return new Map(
+      this.redis
+        .nodes("master")
+        .map((node) => [`${node.options.host}:${node.options.port}`, (args: Argument[]) => call(node, args)]),
+    );
+  }
+}
+
+function call(redis: Instance, [command, ...args]: Argument[]): Promise<unknown> {
+  return redis.callBuffer(command as string, args);
+}
