@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   UNSUPPORTED_RESPONSE: { status: 500, retryable: false },
   SESSION_ENDED: { status: 409, retryable: false },
   UPDATE_CONFLICT: { status: 409, retryable: true },
+  SESSION_LIMIT: { status: 409, retryable: false },
   NOT_ENUMERABLE: { status: 500, retryable: false },
   // The store's state: time or an operator fixes it.
   STORE_UNAVAILABLE: { status: 503, retryable: true },

@@ -2,6 +2,7 @@
 import { EndWatch } from "./end-watch.ts";
 import { IdCookie } from "./id-cookie.ts";
 import { Loads } from "./loads.ts";
+import { LoginLimit } from "./login-limit.ts";
 import type { Policy } from "./options.ts";
 import { Telemetry } from "./telemetry.ts";
 import { Touches } from "./touches.ts";
@@ -14,6 +15,8 @@ export interface Context {
   readonly loads: Loads;
   readonly touches: Touches;
   readonly updates: Updates;
+  /** Null: a user may have any number of sessions. */
+  readonly loginLimit: LoginLimit | null;
   readonly ends: EndWatch;
 }
 
@@ -28,6 +31,7 @@ export function newContext(policy: Policy): Context {
     loads,
     touches,
     updates: new Updates({ policy, telemetry, touches }),
+    loginLimit: LoginLimit.of(policy),
     ends: new EndWatch(policy, loads),
   };
 }

@@ -11,7 +11,7 @@
  *   logout that is not stored.
  */
 import { storedDeadlineMs } from "../core/deadline.ts";
-import { SessionError, StoreUnavailableError } from "../core/errors.ts";
+import { isSessionError, SessionError, StoreUnavailableError } from "../core/errors.ts";
 import { formatVersion } from "../core/version.ts";
 import type { Changes } from "./attributes.ts";
 import { storeFault } from "./budget.ts";
@@ -136,7 +136,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
   }
 
   get principal(): string | null {
-    return this.#stored.known?.principal ?? null;
+    return this.#stored.principal;
   }
 
   get createdAt(): Date {
@@ -261,13 +261,16 @@ export class LiveSession<Data extends object> implements Session<Data> {
     return handled(this.#inTurn(operation));
   }
 
-  /** The response fails with it, unless a later renewal or end succeeds. */
+  /**
+   * The response fails with it, unless a later renewal or end succeeds. A login that was refused is an answer: the handler
+   * says it in its own words.
+   */
   async #orFail(operation: () => Promise<void>): Promise<void> {
     try {
       await operation();
       this.#failure = undefined;
     } catch (error) {
-      this.#failure = error;
+      if (!(isSessionError(error) && error.code === "SESSION_LIMIT")) this.#failure = error;
       throw error;
     }
   }

@@ -11,6 +11,12 @@ import { observedStore } from "../store/observed.ts";
 import { type SessionStore, STORE_TIMEOUT_MS_DEFAULT } from "../store/store.ts";
 import { invalidOption, requireKnown, requireMethods, requireMs, requireObject } from "./check-options.ts";
 import { type Diagnostic, Diagnostics } from "./diagnostics.ts";
+import {
+  LIMIT_OPTION_NAMES,
+  type LimitOptions,
+  type LimitPolicy,
+  resolveLimitOptions,
+} from "./login-limit.ts";
 import { checkedCodec, type StandardSchema, type ValueCodec } from "./schema.ts";
 import { type OnStoreUnavailable, requireOnStoreUnavailable } from "./visit-options.ts";
 import {
@@ -58,7 +64,7 @@ export interface Limits {
   readonly attributesMax?: number;
 }
 
-export interface SessionsOptions extends WriteOptions {
+export interface SessionsOptions extends WriteOptions, LimitOptions {
   /** Where sessions live. Default: the memory of this process. */
   readonly store?: SessionStore;
   /**
@@ -94,7 +100,7 @@ export interface SessionsOptions extends WriteOptions {
 }
 
 /** The options, complete and checked. */
-export interface Policy extends WritePolicy {
+export interface Policy extends WritePolicy, LimitPolicy {
   readonly name: string;
   readonly store: SessionStore;
   /** The store is ours to close. */
@@ -166,6 +172,7 @@ export function resolveOptions(options: SessionsOptions): Policy {
     ),
     onStoreUnavailable,
     ...resolveWriteOptions(options),
+    ...resolveLimitOptions(options),
     clock,
     codec: options.schema === undefined ? codec : checkedCodec(codec, options.schema, diagnostics),
     diagnostics,
@@ -187,6 +194,7 @@ const OPTION_NAMES: readonly (keyof SessionsOptions)[] = [
   "storeBudgetMs",
   "onStoreUnavailable",
   ...WRITE_OPTION_NAMES,
+  ...LIMIT_OPTION_NAMES,
   "name",
   "clock",
   "codec",

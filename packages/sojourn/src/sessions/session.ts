@@ -41,7 +41,8 @@ export interface Session<Data extends object = DefaultData> {
   start(): Promise<void>;
   /**
    * A new id for the same session, its pending changes included; the old id can no longer write. Call it at login with
-   * the principal, at logout-but-stay with null, and whenever privileges change.
+   * the principal, at logout-but-stay with null, and whenever privileges change. Wait for it before answering.
+   * @throws {SessionError} SESSION_LIMIT when the user has `sessionsPerPrincipalMax` sessions; the session is as before
    */
   renew(options?: { principal?: string | null }): Promise<void>;
   /** Ends the session everywhere. Pending changes are dropped, later `set`s throw. */

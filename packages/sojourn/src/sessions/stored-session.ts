@@ -9,6 +9,7 @@ import type { SessionId, SessionKey } from "../core/ids.ts";
 import type { SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
 import { Attributes, type Changes, type StoredAttributes } from "./attributes.ts";
+import { LOGIN_ATTRIBUTE, type LoginLimit } from "./login-limit.ts";
 import type { Update } from "./updates.ts";
 import type { Created, Visit } from "./visit.ts";
 
@@ -24,6 +25,10 @@ export type Known = Pick<
   | "state"
   | "version"
 >;
+
+/** Reserved attributes that a new id begins with. */
+type OwnAttributes = ReadonlyMap<string, Uint8Array>;
+const NONE: OwnAttributes = new Map();
 
 export type Change = (current: unknown) => unknown;
 
@@ -69,6 +74,10 @@ export class StoredSession {
     return this.#known;
   }
 
+  get principal(): string | null {
+    return this.#known?.principal ?? null;
+  }
+
   get id(): SessionId | null {
     return this.#id;
   }
@@ -82,9 +91,9 @@ export class StoredSession {
     return this.#hasEnded;
   }
 
-  async create(changes: Changes | null, principal?: string | null): Promise<void> {
+  async create(changes: Changes | null, principal?: string | null, own: OwnAttributes = NONE): Promise<void> {
     this.#requireHeaders("begin a session");
-    const created = await this.visit.create(changes?.set ?? new Map(), principal);
+    const created = await this.visit.create(new Map([...(changes?.set ?? []), ...own]), principal);
     this.#beganHere = true;
     const createdAtMs = this.#nowMs();
     const { absoluteExpiresAtMs } = created.session;
@@ -94,20 +103,69 @@ export class StoredSession {
   /** @throws {SessionError} SESSION_ENDED: a write creates nothing */
   async merge(changes: Changes): Promise<void> {
     if (!this.#known) return this.create(changes);
-    const result = await this.visit.apply(this.#known.key, { ...changes, ...this.#activity() });
-    if (result.status === "conflict")
-      throw new Error("the store found a conflict where nothing was expected");
-    this.attributes.committed(changes, result.version);
-    this.#wrote(result.version, result.expiresAtMs);
+    const version = await this.#apply({ ...changes, ...this.#activity() });
+    this.attributes.committed(changes, version);
   }
 
-  /** @param principal  undefined keeps the owner */
+  /** One write that expects nothing. */
+  async #apply(delta: SessionDelta): Promise<Version> {
+    const result = await this.visit.apply(this.#known!.key, delta);
+    if (result.status === "conflict")
+      throw new Error("the store found a conflict where nothing was expected");
+    this.#wrote(result.version, result.expiresAtMs);
+    return result.version;
+  }
+
+  /**
+   * @param principal  undefined keeps the owner
+   * @throws {SessionError} SESSION_LIMIT
+   */
   async renew(changes: Changes | null, principal: string | null | undefined): Promise<void> {
-    if (!this.#known) return this.create(changes, principal);
+    const { loginLimit } = this.visit.context;
+    if (loginLimit === null || principal == null) return this.#renew(changes, principal, NONE);
+    const before = this.principal;
+    // Who is counted already needs no more room.
+    const mayBeRefused = loginLimit.refuses && before !== principal;
+    if (mayBeRefused) await loginLimit.requireRoom(principal, this.visit.budget);
+    await this.#renew(changes, principal, new Map([[LOGIN_ATTRIBUTE, loginLimit.stamp()]]));
+    // Until the login holds, the browser is not given the id.
+    this.#cookie = "none";
+    if (mayBeRefused) await this.#stayOrUndo(loginLimit, principal, before);
+    else if (!loginLimit.refuses) await this.#endSurplus(loginLimit, principal);
+    this.#cookie = "issue";
+  }
+
+  /** @throws {SessionError} SESSION_LIMIT when newer logins took the room: this session has ended then */
+  async #endSurplus(loginLimit: LoginLimit, principal: string): Promise<void> {
+    const { key } = this.#known!;
+    const surplus = await loginLimit.surplus(principal, this.visit.budget);
+    await Promise.all(surplus.map((each) => this.visit.destroy(each)));
+    if (!surplus.includes(key)) return;
+    this.#ended();
+    throw loginLimit.refusal();
+  }
+
+  /** @throws {SessionError} SESSION_LIMIT when another login was first: the session is whose it was before */
+  async #stayOrUndo(loginLimit: LoginLimit, principal: string, before: string | null): Promise<void> {
+    const { key } = this.#known!;
+    if (await loginLimit.mayStay(principal, key, this.visit.budget)) return;
+    const undone = { principal: before, ageMs: this.visit.ageMs() };
+    await this.#apply({ principal: undone, delete: [LOGIN_ATTRIBUTE] });
+    this.#known = { ...this.#known!, principal: before };
+    this.#cookie = "issue";
+    throw loginLimit.refusal();
+  }
+
+  async #renew(
+    changes: Changes | null,
+    principal: string | null | undefined,
+    own: OwnAttributes,
+  ): Promise<void> {
+    if (!this.#known) return this.create(changes, principal, own);
     this.#requireHeaders("renew the session id");
     const created = await this.visit.renew(
       this.#known.key,
-      (final) => withChanges(final.attributes, changes),
+      (final) => withChanges(final.attributes, changes, own),
       principal,
     );
     const { final } = created;
@@ -161,12 +219,16 @@ export class StoredSession {
     const key = this.#known?.key ?? this.#presentedKey;
     const isAlias = this.#known?.state === "superseded";
     const hasEnded = key !== null && (await this.visit.destroy(key));
+    this.#ended();
+    // The cookie of an id that was renewed, unknown or ended before is left alone: the browser may hold a newer one.
+    this.#cookie = hasEnded && !isAlias && !this.#beganHere ? "clear" : "none";
+  }
+
+  #ended(): void {
     this.attributes.clear();
     this.#known = null;
     this.#id = null;
     this.#hasEnded = true;
-    // The cookie of an id that was renewed, unknown or ended before is left alone: the browser may hold a newer one.
-    this.#cookie = hasEnded && !isAlias && !this.#beganHere ? "clear" : "none";
   }
 
   async touch(): Promise<boolean> {
@@ -271,9 +333,14 @@ export class StoredSession {
   }
 }
 
-function withChanges(stored: StoredAttributes, changes: Changes | null): Map<string, Uint8Array> {
+function withChanges(
+  stored: StoredAttributes,
+  changes: Changes | null,
+  own: OwnAttributes,
+): Map<string, Uint8Array> {
   const attributes = new Map([...stored].map(([name, { value }]) => [name, value]));
   for (const name of changes?.delete ?? []) attributes.delete(name);
   for (const [name, value] of changes?.set ?? []) attributes.set(name, value);
+  for (const [name, value] of own) attributes.set(name, value);
   return attributes;
 }
