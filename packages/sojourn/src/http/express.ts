@@ -51,3 +51,6 @@ function session(this: Request, options?: VisitOptions): Promise<Session> {
   // Always there: the function is put on a request together with what it finds.
   return servedBy<DefaultData>(this)!.session(options);
 }
+
+// One function serves all requests: what is put on it (`req.session.user = …`) would be everybody's.
+Object.freeze(session);

@@ -95,6 +95,9 @@ function session(this: FastifyRequest, options?: VisitOptions): Promise<Session>
   return servedBy<DefaultData>(this.raw)!.session(options);
 }
 
+// One function serves all requests: what is put on it (`req.session.user = …`) would be everybody's.
+Object.freeze(session);
+
 /** `inject` answers through light-my-request, which reports what was handed to it at once and sends nothing. */
 function isInjected(reply: FastifyReply): boolean {
   return "_lightMyRequest" in reply.raw;

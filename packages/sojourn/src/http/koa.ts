@@ -51,3 +51,6 @@ function session(this: ExtendableContext, options?: VisitOptions): Promise<Sessi
   // Always there: the function is put on a context together with what it finds.
   return servedBy<DefaultData>(this.req)!.session(options);
 }
+
+// One function serves all requests: what is put on it (`req.session.user = …`) would be everybody's.
+Object.freeze(session);

@@ -75,6 +75,9 @@ function session<Data extends object>(this: AnyRequest, options?: VisitOptions):
   return servedBy<Data>(this)!.session(options);
 }
 
+// One function serves all requests: what is put on it (`req.session.user = …`) would be everybody's.
+Object.freeze(session);
+
 function failed(error: unknown, req: AnyRequest, res: AnyResponse): void {
   if (!isSessionError(error)) throw error;
   if (!res.headersSent) {
