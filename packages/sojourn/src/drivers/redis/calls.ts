@@ -12,7 +12,7 @@ import { SessionError, StoreUnavailableError } from "../../core/errors.ts";
 import type { ReadOptions } from "../../store/store.ts";
 import { Deadlines, type Due } from "./deadlines.ts";
 import { asSessionError, faultOf, isNoScript, STORE_NAME } from "./errors.ts";
-import type { Argument, RedisPort } from "./port.ts";
+import type { Argument, RedisPort, Send } from "./port.ts";
 import { LOOK, type Script } from "./scripts.ts";
 import { ServerClock } from "./server-clock.ts";
 
@@ -124,6 +124,35 @@ export class Calls {
     if (this.#hasBegun) this.#send(call);
     else this.#wait(call);
     return call.promise;
+  }
+
+  /** A way to each primary. */
+  async nodes(deadlineMs: number, action: string): Promise<ReadonlyMap<string, Send>> {
+    const connected = async () => {
+      await this.#begin();
+      return this.#port.nodes();
+    };
+    const outage = this.#outages.get("");
+    if (outage) throw asSessionError(outage.error, action);
+    return this.within(connected(), deadlineMs, action);
+  }
+
+  /** The same promise, with a deadline and our errors. */
+  within<T>(promise: Promise<T>, deadlineMs: number, action: string): Promise<T> {
+    this.enter(action, undefined);
+    return new Promise((resolve, reject) => {
+      const waiting: Due = {
+        deadlineMs,
+        due: () => {
+          this.#deadlines.delete(waiting);
+          reject(new StoreUnavailableError(STORE_NAME, action, "did not answer in time"));
+        },
+      };
+      this.#deadlines.add(waiting);
+      promise
+        .finally(() => this.#deadlines.delete(waiting))
+        .then(resolve, (error: unknown) => reject(asSessionError(error, action)));
+    });
   }
 
   close(): Promise<void> {

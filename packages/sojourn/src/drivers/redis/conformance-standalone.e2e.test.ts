@@ -16,7 +16,7 @@ describe.skipIf(redisServerPath() === undefined)("redis-server, one node", () =>
     {
       name: "redis, one server, @redis/client by URL",
       open: () => openStores(async () => ({ options: { url: server.url } })),
-      lacks: ["small", "watchable", "enumerable"],
+      lacks: ["small", "watchable"],
       ...REAL_TIME,
     },
   );

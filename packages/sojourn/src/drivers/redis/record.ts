@@ -1,9 +1,11 @@
 /** What the scripts answer, as records and results; and what they are given. */
 import { SessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
-import type { Attribute, SessionRecord } from "../../core/record.ts";
+import type { Attribute, SessionDelta, SessionRecord } from "../../core/record.ts";
 import type { Stamp } from "../../core/stamp.ts";
 import { type Epoch, LINEAGE_EPOCHS_MAX, type Version } from "../../core/version.ts";
+import type { SessionSummary } from "../../store/store.ts";
+import type { Argument } from "./port.ts";
 import { ATTRIBUTE_HEAD_LENGTH } from "./scripts.ts";
 
 /** A reply's parts: bulk strings are Buffers, whatever the client. */
@@ -103,7 +105,7 @@ export function recordOf(
 }
 
 /** As an attribute's head begins: what an expectation compares. */
-export function versionText({ epoch, counter }: Version): string {
+function versionText({ epoch, counter }: Version): string {
   return `${epoch}.${counter.toString(16).padStart(8, "0")}`;
 }
 
@@ -129,4 +131,46 @@ function stampOf(head: string, member: string): Stamp {
 
 export function unreadable(found: string): SessionError {
   return new SessionError("STORED_DATA_UNREADABLE", `Cannot read a session from Redis: ${found}`);
+}
+
+/** A simple part of a reply: ASCII. */
+export function textOf(part: unknown): string {
+  return Buffer.isBuffer(part) ? part.toString("latin1") : String(part);
+}
+
+/** Of "c<epoch> <counter>" and what may follow. */
+export function answeredVersion(answer: string): Version {
+  return { epoch: answer.slice(1, 17) as Epoch, counter: Number.parseInt(answer.slice(18), 10) };
+}
+
+/** The last word of a script's head; it may hold anything. */
+export function principalText(principal: string | null): string {
+  return principal === null ? "-" : `+${principal}`;
+}
+
+/** Sets, deletes, expectations: the order of the script. */
+export function deltaArguments(delta: SessionDelta, deletes: readonly string[]): Argument[] {
+  const more: Argument[] = [];
+  for (const [name, value] of delta.set ?? []) more.push(name, bytesOf(value));
+  more.push(...deletes);
+  for (const [name, version] of delta.expect ?? []) more.push(name, version ? versionText(version) : "");
+  return more;
+}
+
+/** @returns null when it is no longer there */
+export function summaryOf(key: SessionKey, reply: Fields, toLocal: ToLocal): SessionSummary | null {
+  const [, head, principal, attributeCount, attributeBytes] = reply;
+  if (head === undefined) return null;
+  const meta = parseMeta(textOf(head));
+  const owner = Buffer.isBuffer(principal) ? principal.toString() : String(principal);
+  return {
+    key,
+    principal: owner[0] === "+" ? owner.slice(1) : null,
+    createdAtMs: toLocal(meta.createdAtMs),
+    touchedAtMs: toLocal(meta.touchedAtMs),
+    expiresAtMs: toLocal(meta.expiresAtMs),
+    absoluteExpiresAtMs: toLocal(meta.absoluteExpiresAtMs),
+    attributeCount: Number(attributeCount),
+    attributeBytes: Number(attributeBytes),
+  };
 }

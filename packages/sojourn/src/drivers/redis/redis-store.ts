@@ -11,16 +11,18 @@
  */
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { isSessionKey, newOperationId, type SessionKey } from "../../core/ids.ts";
-import type { NewSession, SessionDelta, SessionRecord } from "../../core/record.ts";
-import type { Epoch } from "../../core/version.ts";
+import type { NewSession, PrincipalChange, SessionDelta, SessionRecord } from "../../core/record.ts";
 import { finite, invalidOption, positive } from "../../store/check.ts";
 import {
   type ApplyOptions,
   type ApplyResult,
   type CreateResult,
+  type EnumerableStore,
+  type ListOptions,
   RENEWAL_GRACE_MS,
   type ReadOptions,
-  type SessionStore,
+  type SessionPage,
+  type SessionSummary,
   STORE_TIMEOUT_MS_DEFAULT,
   type SupersedeOptions,
   type SupersedeResult,
@@ -31,20 +33,46 @@ import { type Answered, Calls } from "./calls.ts";
 import { portOf } from "./client.ts";
 import { isFull } from "./errors.ts";
 import { greet } from "./greeting.ts";
+import { type KeyPage, Listing } from "./listing.ts";
 import { checkPrefix, type RedisDiagnostic, type RedisStoreOptions } from "./options.ts";
 import type { Argument, RedisPort } from "./port.ts";
-import { bytesOf, parseMeta, recordOf, versionText } from "./record.ts";
-import { APPLY, APPLY_FULL, CREATE, DESTROY, LOOK, READ, type Script, SUPERSEDE, TOUCH } from "./scripts.ts";
+import { type Login, Principals } from "./principals.ts";
+import {
+  answeredVersion,
+  bytesOf,
+  deltaArguments,
+  parseMeta,
+  principalText,
+  recordOf,
+  summaryOf,
+  textOf,
+} from "./record.ts";
+import {
+  APPLY,
+  APPLY_FULL,
+  CREATE,
+  DESTROY,
+  LOOK,
+  READ,
+  type Script,
+  SUMMARY,
+  SUPERSEDE,
+  TOUCH,
+  UNKNOWN_KEPT_MS,
+} from "./scripts.ts";
 import type { ServerClock } from "./server-clock.ts";
 
 const PENDING_MAX_DEFAULT = 10_000;
+/** Looking through a server takes as long as it is large; a page, with `timeoutMs`, as long as its caller waits. */
+const LIST_TIMEOUT_MS_DEFAULT = 10_000;
+const AT_ONCE = 500;
 const OPERATION_ID_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 /** Renewals that follow each other within one grace; a longer chain is somebody renewing in a loop. */
 const CHAIN_MAX = 64;
 /** Server times are written with at most 13 digits, which Lua's numbers carry exactly. */
 const SERVER_MS_MAX = 9_999_999_999_999;
 
-export class RedisStore implements SessionStore {
+export class RedisStore implements EnumerableStore {
   readonly name = "redis";
   readonly #clock: Clock;
   readonly #wall: WallTime;
@@ -52,6 +80,8 @@ export class RedisStore implements SessionStore {
   readonly #calls: Calls;
   readonly #tell: (diagnostic: RedisDiagnostic) => void;
   readonly #told = new Set<string>();
+  readonly #principals: Principals;
+  readonly #listing: Listing;
   #port: RedisPort | undefined;
 
   constructor(options: RedisStoreOptions) {
@@ -69,6 +99,8 @@ export class RedisStore implements SessionStore {
       end: async () => this.#port?.close(),
       changed: (error) => this.#outageChanged(error),
     });
+    this.#principals = new Principals(this.#calls, this.#prefix);
+    this.#listing = new Listing(this.#calls, this.#clock, this.#prefix);
     // The user's client may fail before the first call, and an unheard `error` ends the process.
     if (typeof port !== "function") this.#observe(port);
   }
@@ -94,6 +126,7 @@ export class RedisStore implements SessionStore {
     finite(session.absoluteExpiresAtMs, "absoluteExpiresAtMs");
     const operationId = this.#operationId(options);
     const principal = session.principal?.principal ?? null;
+    const login = await this.#login(session.principal, key, session.absoluteExpiresAtMs, options);
     const more: Argument[] = [];
     for (const [name, value] of session.attributes) more.push(name, bytesOf(value));
     const head = (clock: ServerClock) => {
@@ -103,20 +136,47 @@ export class RedisStore implements SessionStore {
       const created = this.#toServer(clock, createdAtMs ?? nowMs, Number.MIN_SAFE_INTEGER);
       const expires = this.#toServer(clock, session.expiresAtMs);
       const absolute = this.#toServer(clock, session.absoluteExpiresAtMs);
-      return `${operationId} ${birth} ${created} ${expires} ${absolute} 0 ${principalText(principal)}`;
+      return `${operationId} ${birth} ${created} ${expires} ${absolute} ${login?.isGone ? 1 : 0} ${principalText(principal)}`;
     };
     const { reply } = await this.#run(CREATE, key, head, "create a session", options, more);
     const answer = textOf(reply[1]);
     if (answer === "t") return { status: "taken" };
-    if (answer === "g") return { status: "gone" };
-    return { status: "created", version: versionOf(answer) };
+    if (answer === "g" || (await this.#isRefused(login, key, operationId, options)))
+      return { status: "gone" };
+    return { status: "created", version: answeredVersion(answer) };
   }
 
   async apply(key: SessionKey, delta: SessionDelta, options?: ApplyOptions): Promise<ApplyResult> {
     checkKey("change a session", key);
+    const operationId = this.#operationId(options);
+    const { principal } = delta;
+    // Whose absolute deadline that is, only the session knows: the longest keeps the index right until a touch tells.
+    const login = await this.#login(principal, key, this.#clock.nowMs() + UNKNOWN_KEPT_MS, options);
+    const result = await this.#applyAs(key, delta, operationId, login?.isGone ?? false, options);
+    if (result.status === "applied" && (await this.#isRefused(login, key, operationId, options))) {
+      return { status: "gone" };
+    }
+    return result;
+  }
+
+  async #applyAs(
+    key: SessionKey,
+    delta: SessionDelta,
+    operationId: string,
+    isDoomed: boolean,
+    options: ApplyOptions | undefined,
+  ): Promise<ApplyResult> {
+    const { expiresAtMs, principal } = delta;
+    if (expiresAtMs !== undefined) finite(expiresAtMs, "expiresAtMs");
+    const { atLeast } = options ?? {};
+    const seen = atLeast ? `${atLeast.epoch} ${atLeast.counter}` : "- 0";
     const deletes = [...(delta.delete ?? [])];
-    const head = this.#applyHead(delta, deletes.length, options);
-    const more = applyArguments(delta, deletes);
+    const rest = `${isDoomed ? 1 : 0} ${delta.set?.size ?? 0} ${deletes.length} ${principal ? principalText(principal.principal) : "="}`;
+    const head = (clock: ServerClock) => {
+      const expires = expiresAtMs === undefined ? "-" : this.#toServer(clock, expiresAtMs);
+      return `${operationId} ${seen} ${expires} ${rest}`;
+    };
+    const more = deltaArguments(delta, deletes);
     try {
       return this.#applied(key, await this.#run(APPLY, key, head, "change a session", options, more));
     } catch (error) {
@@ -133,7 +193,9 @@ export class RedisStore implements SessionStore {
     const operationId = this.#operationId(options);
     const head = (clock: ServerClock) => `${operationId} ${this.#toServer(clock, expiresAtMs)}`;
     const { reply } = await this.#run(TOUCH, key, head, "touch a session", options);
-    return textOf(reply[1]) === "1";
+    const [, answer, absolute, principal] = reply;
+    if (Buffer.isBuffer(principal)) this.#principals.reenter(principal.toString(), key, Number(absolute));
+    return textOf(answer) === "1";
   }
 
   async supersede(key: SessionKey, options: SupersedeOptions): Promise<SupersedeResult> {
@@ -176,6 +238,8 @@ export class RedisStore implements SessionStore {
     const head = `${this.#operationId(options)} d`;
     const { reply } = await this.#run(DESTROY, key, head, "end a session", options);
     await this.#confirmed(key, reply[2]);
+    const [, , , , principal] = reply;
+    if (Buffer.isBuffer(principal)) this.#principals.leave(principal.toString(), key);
     const answer = textOf(reply[1]);
     // A superseded one was over already if its successor was.
     return (
@@ -183,8 +247,110 @@ export class RedisStore implements SessionStore {
     );
   }
 
+  async list(options: ListOptions = {}): Promise<SessionPage> {
+    this.#calls.enter("list sessions", options);
+    const { principal, cursor, limit = 100 } = options;
+    if (!(Number.isInteger(limit) && limit >= 1 && limit <= 1000)) {
+      throw invalidOption("list sessions", `the limit is ${limit}, expected 1..1000`);
+    }
+    const deadlineMs = this.#listDeadline(options);
+    const members = principal === undefined ? undefined : await this.#members(principal, deadlineMs);
+    const sessions: SessionSummary[] = [];
+    let next = cursor;
+    do {
+      const wanted = limit - sessions.length;
+      const page = members
+        ? pageOf(members, next, wanted)
+        : await this.#listing.page(next, wanted, deadlineMs);
+      sessions.push(...(await this.#summaries(page.keys, principal, deadlineMs)));
+      next = page.cursor;
+      // Those that ended since the scan leave room for others.
+    } while (next !== undefined && sessions.length < limit);
+    return next === undefined ? { sessions } : { sessions, next };
+  }
+
+  async count(options: ReadOptions & { readonly principal?: string } = {}): Promise<number> {
+    this.#calls.enter("count sessions", options);
+    const deadlineMs = this.#listDeadline(options);
+    const { principal } = options;
+    if (principal === undefined) return this.#listing.count(deadlineMs);
+    const members = await this.#members(principal, deadlineMs);
+    return (await this.#summaries(members, principal, deadlineMs)).length;
+  }
+
+  async endAll(
+    principal: string,
+    options?: WriteOptions & { readonly except?: SessionKey },
+  ): Promise<number> {
+    const operationId = this.#operationId(options);
+    const marked = await this.#principals.mark(principal, operationId, options);
+    if (typeof marked === "number") return marked;
+    const head = `${operationId} p${principal}`;
+    let count = 0;
+    const over: SessionKey[] = [];
+    await inTurn(marked, async (key) => {
+      if (key === options?.except) return;
+      const { reply } = await this.#run(DESTROY, key, head, "end all sessions of the principal", options);
+      const answer = textOf(reply[1]);
+      if (answer === "1") count++;
+      if (answer !== "0" || textOf(reply[3]) === "X") over.push(key);
+      if (answer !== "0") await this.#confirmed(key, reply[2]);
+    });
+    return this.#principals.finish(principal, operationId, count, over, options);
+  }
+
   close(): Promise<void> {
     return this.#calls.close();
+  }
+
+  /** Before a login is stored. */
+  async #login(
+    change: PrincipalChange | undefined,
+    key: SessionKey,
+    absoluteExpiresAtMs: number,
+    options: ReadOptions | undefined,
+  ): Promise<Login | undefined> {
+    if (!change || change.principal === null) return undefined;
+    const { principal, ageMs } = change;
+    const absolute = (clock: ServerClock) => this.#toServer(clock, absoluteExpiresAtMs);
+    return this.#principals.enter({ principal, ageMs }, key, absolute, options);
+  }
+
+  /** After a login was stored: ends it when all of the principal were ended meanwhile. */
+  async #isRefused(
+    login: Login | undefined,
+    key: SessionKey,
+    operationId: string,
+    options: ReadOptions | undefined,
+  ): Promise<boolean> {
+    if (!login || !(await this.#principals.wasEnded(login, options))) return false;
+    await this.#run(DESTROY, key, `${operationId} r`, "end a session", options);
+    return true;
+  }
+
+  #listDeadline(options: ReadOptions): number {
+    return this.#clock.monotonicMs() + (options.timeoutMs ?? LIST_TIMEOUT_MS_DEFAULT);
+  }
+
+  async #members(principal: string, deadlineMs: number): Promise<SessionKey[]> {
+    const timeoutMs = deadlineMs - this.#clock.monotonicMs();
+    return (await this.#principals.members(principal, { timeoutMs })).sort();
+  }
+
+  /** Of those that live, and belong to the principal if one is given. */
+  async #summaries(
+    keys: readonly SessionKey[],
+    principal: string | undefined,
+    deadlineMs: number,
+  ): Promise<SessionSummary[]> {
+    const found = await inTurn(keys, async (key) => {
+      const timeoutMs = deadlineMs - this.#clock.monotonicMs();
+      const { reply, clock } = await this.#run(SUMMARY, key, "", "list sessions", { timeoutMs });
+      return summaryOf(key, reply, this.#toLocal(clock));
+    });
+    return found.filter(
+      (summary) => summary !== null && (principal === undefined || summary.principal === principal),
+    ) as SessionSummary[];
   }
 
   /** True when this successor of a superseded id was ended, or the last one that it leads to. */
@@ -212,24 +378,6 @@ export class RedisStore implements SessionStore {
     return this.#calls.run(more ? { ...work, more } : work, options);
   }
 
-  #applyHead(
-    delta: SessionDelta,
-    deletes: number,
-    options: ApplyOptions | undefined,
-  ): (clock: ServerClock) => string {
-    const { expiresAtMs, principal } = delta;
-    if (expiresAtMs !== undefined) finite(expiresAtMs, "expiresAtMs");
-    const operationId = this.#operationId(options);
-    const { atLeast } = options ?? {};
-    const seen = atLeast ? `${atLeast.epoch} ${atLeast.counter}` : "- 0";
-    const counts = `${delta.set?.size ?? 0} ${deletes}`;
-    const owner = principal ? principalText(principal.principal) : "=";
-    return (clock) => {
-      const expires = expiresAtMs === undefined ? "-" : this.#toServer(clock, expiresAtMs);
-      return `${operationId} ${seen} ${expires} 0 ${counts} ${owner}`;
-    };
-  }
-
   #applied(key: SessionKey, { reply, clock }: Answered): ApplyResult {
     const answer = textOf(reply[1]);
     switch (answer[0]) {
@@ -241,7 +389,7 @@ export class RedisStore implements SessionStore {
         const expiresAtMs = Number(answer.slice(answer.lastIndexOf(" ") + 1));
         return {
           status: "applied",
-          version: versionOf(answer),
+          version: answeredVersion(answer),
           expiresAtMs: this.#toLocal(clock)(expiresAtMs),
         };
       }
@@ -304,30 +452,25 @@ export class RedisStore implements SessionStore {
   }
 }
 
-/** Sets, deletes, expectations: the order of the script. */
-function applyArguments(delta: SessionDelta, deletes: readonly string[]): Argument[] {
-  const more: Argument[] = [];
-  for (const [name, value] of delta.set ?? []) more.push(name, bytesOf(value));
-  more.push(...deletes);
-  for (const [name, version] of delta.expect ?? []) more.push(name, version ? versionText(version) : "");
-  return more;
+/** At most so many under way: a large principal must not push others out. */
+async function inTurn<T>(keys: readonly SessionKey[], act: (key: SessionKey) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let from = 0; from < keys.length; from += AT_ONCE) {
+    results.push(...(await Promise.all(keys.slice(from, from + AT_ONCE).map(act))));
+  }
+  return results;
+}
+
+function pageOf(keys: readonly SessionKey[], after: string | undefined, limit: number): KeyPage {
+  if (after !== undefined && !isSessionKey(after)) {
+    throw invalidOption("list sessions", "the cursor is none that list gave");
+  }
+  const rest = after === undefined ? keys : keys.filter((key) => key > after);
+  return { keys: rest.slice(0, limit), cursor: rest.length > limit ? rest[limit - 1] : undefined };
 }
 
 function checkKey(action: string, key: string): void {
   if (!isSessionKey(key)) throw invalidOption(action, "the key is not the hash of a session id");
-}
-
-function principalText(principal: string | null): string {
-  return principal === null ? "-" : `+${principal}`;
-}
-
-/** Of "c<epoch> <counter>" and what may follow. */
-function versionOf(answer: string): { epoch: Epoch; counter: number } {
-  return { epoch: answer.slice(1, 17) as Epoch, counter: Number.parseInt(answer.slice(18), 10) };
-}
-
-function textOf(part: unknown): string {
-  return Buffer.isBuffer(part) ? part.toString("latin1") : String(part);
 }
 
 function warnProcess({ level, message, code }: RedisDiagnostic): void {

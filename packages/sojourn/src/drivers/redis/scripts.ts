@@ -33,19 +33,19 @@ export interface Script {
   readonly sha: string;
 }
 
-function script(flags: string, source: string): Script {
+export function script(flags: string, source: string): Script {
   const text = `#!lua${flags && ` flags=${flags}`}\n${source.trim()}\n`;
   return { source: text, sha: createHash("sha1").update(text).digest("hex") };
 }
 
-const NOW = `
+export const NOW = `
 local t=redis.call('TIME')
 local now=t[1]*1000+math.floor(t[2]/1000)
 local key=KEYS[1]
 `;
 
 /** Remembered operations. `op` is a local of the script. */
-const OPERATIONS = `
+export const OPERATIONS = `
 local function known(ops)
   local s,e=string.find(ops,'\\n'..op..' ',1,true)
   if not e then return end
@@ -139,7 +139,7 @@ local function headOf(e,c)
 end
 `;
 
-const LATE = `
+export const LATE = `
 if now>by+0 then return {now,'l'} end
 `;
 
@@ -275,7 +275,7 @@ if more>0 then return {now,'f'} end
 `),
 );
 
-/** ARGV: "by op expires". Reply: now, 1 or 0, and the principal. */
+/** ARGV: "by op expires". Reply: now, 1 or 0; and of a session with a principal the absolute deadline and it. */
 export const TOUCH = script(
   "allow-oom",
   `${NOW}
@@ -289,13 +289,13 @@ local hasMoved=moved~=exp
 exp,touched,delivered=moved,now,1
 redis.call('HSET',key,':m',meta(),':o',noted(ops,'1'))
 if hasMoved then redis.call('PEXPIREAT',key,exp) end
-return {now,'1',principal}`,
+return {now,'1',principal and abs,principal}`,
 );
 
 /**
  * Ends. ARGV: "by op mode principal", modes: d(estroy); p: only a session of this principal; u: only an undelivered or
  * unborn one; r: as d, and the remembered answer of this very operation becomes "gone".
- * Reply: now, 1 live | 2 superseded | 0, replicas, successor, principal.
+ * Reply: now, 1 live | 2 superseded | 0, replicas, successor (mode p: the state), principal.
  */
 export const DESTROY = script(
   "allow-oom",
@@ -314,7 +314,7 @@ if answer then return {now,answer,slaves,succ} end
 if mode=='p' then
   local owner=principal
   if state=='S' then owner=redis.call('HGET',key..':f',':p') end
-  if owner~=p then return {now,'0',slaves,succ} end
+  if owner~=p then return {now,'0',slaves,state} end
 elseif mode=='u' and (state=='L' or state=='S') then
   local m2=m or redis.call('HGET',key..':f',':m') or ''
   if string.match(m2,'^1 %x+ %-?%d+ %d+ %d+ %d+ 1') then return {now,'0',slaves,succ} end
@@ -368,4 +368,22 @@ local ty=redis.call('TYPE',key).ok
 if ty~='string' then return {now,ty=='hash' and 'L' or 'A','-'} end
 local st,su=string.match(redis.call('GET',key),'^(%u) %d+ (%S+)')
 return {now,st,su}`,
+);
+
+/** For listings. Reply: now, and of a live session its head, "-" or "+principal", number and bytes of its attributes. */
+export const SUMMARY = script(
+  "allow-oom",
+  `${NOW}
+if redis.call('TYPE',key).ok~='hash' then return {now} end
+local a=redis.call('HGETALL',key)
+local m,p,n,bytes='','-',0,0
+for i=1,#a,2 do
+  local first=string.byte(a[i])
+  if first==97 then
+    n=n+1
+    bytes=bytes+#a[i]-1+#a[i+1]-${ATTRIBUTE_HEAD_LENGTH}
+  elseif a[i]==':m' then m=a[i+1]
+  elseif a[i]==':p' then p='+'..a[i+1] end
+end
+return {now,m,p,n,bytes}`,
 );
