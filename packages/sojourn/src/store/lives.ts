@@ -17,10 +17,10 @@ import type { Watchers } from "./watchers.ts";
 
 const HOUR_MS = 3_600_000;
 /** A late writer with a slow clock is still refused this long after the session could have lived. */
-const TOMBSTONE_MARGIN_MS = HOUR_MS;
+export const TOMBSTONE_MARGIN_MS = HOUR_MS;
 /** Of a key whose absolute deadline nobody knows: the default absolute timeout, and the margin. */
 export const TOMBSTONE_UNKNOWN_MS = 12 * HOUR_MS + TOMBSTONE_MARGIN_MS;
-const TOMBSTONE_MAX_MS = 30 * 24 * HOUR_MS;
+export const TOMBSTONE_MAX_MS = 30 * 24 * HOUR_MS;
 
 /** One slice of sweeping visits about this many sessions: well under a millisecond. */
 const SWEEP_SLICE_SESSIONS = 2_000;

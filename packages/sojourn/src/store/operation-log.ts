@@ -61,17 +61,31 @@ export class OperationLog {
     act: () => Answer,
   ): Answer {
     if (id === undefined) return act();
-    const known = this.#young.get(id) ?? this.#old.get(id);
-    if (known) {
-      if (known.action === action && known.subject === subject) return known.answer as Answer;
-      const other = known.action === action ? `another ${action}` : known.action;
-      throw invalidOption(action, `its operation id was used for ${other}`);
-    }
+    const known = this.find(id, action, subject);
+    if (known) return known.answer as Answer;
     const answer = act();
+    this.remember(id, action, subject, nowMs, answer);
+    return answer;
+  }
+
+  /**
+   * What the operation of this id answered, for an `act` that has to wait. Whoever asks sees to it that no other operation
+   * of the id begins before `remember`.
+   *
+   * @throws {SessionError} INVALID_OPTION when the id was used for another action or another subject
+   */
+  find(id: OperationId, action: string, subject: string): { readonly answer: unknown } | undefined {
+    const known = this.#young.get(id) ?? this.#old.get(id);
+    if (!known || (known.action === action && known.subject === subject)) return known;
+    const other = known.action === action ? `another ${action}` : known.action;
+    throw invalidOption(action, `its operation id was used for ${other}`);
+  }
+
+  /** @param nowMs  monotonic */
+  remember(id: OperationId, action: string, subject: string, nowMs: number, answer: unknown): void {
     this.rotate(nowMs);
     this.#young.set(id, { action, subject, answer });
     this.#youngBytes += OPERATION_BYTES + this.#bytesOf(answer);
-    return answer;
   }
 
   /** Forgets what is due. */

@@ -21,6 +21,9 @@ export interface ConnectSession {
   [attribute: string]: unknown;
 }
 
+/** What connect-redis gives a session whose cookie ends with the browser. */
+export const BROWSER_SESSION_MS_DEFAULT = 24 * 3_600_000;
+
 export type Done = (error?: unknown) => void;
 export type Answer<Value> = (error: unknown, value?: Value) => void;
 
@@ -37,3 +40,18 @@ Object.setPrototypeOf(BareStore.prototype, EventEmitter.prototype);
 
 /** What `session.Store` is to a factory-style package, where express-session is not installed. */
 export const Store = BareStore as unknown as new () => ConnectStoreBase;
+
+/** What a `connect-*` package makes: an instance, not its class or factory. */
+export interface AnyConnectStore {
+  // biome-ignore lint/suspicious/noExplicitAny: every package types its sessions its own way
+  get(id: string, callback: (error: any, session?: any) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  set(id: string, session: any, callback?: (error?: any) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  destroy(id: string, callback?: (error?: any) => void): unknown;
+}
+
+export interface ListingConnectStore extends AnyConnectStore {
+  // biome-ignore lint/suspicious/noExplicitAny: an array in some packages, an object by id in others
+  all(callback: (error: any, sessions?: any) => void): unknown;
+}

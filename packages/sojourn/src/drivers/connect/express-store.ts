@@ -17,6 +17,7 @@ import type { PrincipalChange, SessionRecord } from "../../core/record.ts";
 import { type EnumerableStore, isEnumerable, type SessionStore } from "../../store/store.ts";
 import {
   type Answer,
+  BROWSER_SESSION_MS_DEFAULT,
   type ConnectCookie,
   type ConnectSession,
   type ConnectStoreBase,
@@ -25,8 +26,6 @@ import {
 } from "./connect-contract.ts";
 import { bytesOf, COOKIE_ATTRIBUTE, type JsonTexts, sessionOf, textsOf } from "./json-attributes.ts";
 
-/** What connect-redis gives a session whose cookie ends with the browser. */
-export const BROWSER_SESSION_MS_DEFAULT = 24 * 3_600_000;
 /** Browsers keep no cookie longer (RFC 6265bis), and express-session knows no other end of a session in use. */
 const ABSOLUTE_TIMEOUT_MS_DEFAULT = 400 * 24 * 3_600_000;
 /** Ids that `all` gives begin so: `destroy` takes them, nothing else does. */
