@@ -13,13 +13,15 @@
 import type { Request, RequestHandler } from "express";
 import type { DefaultData, Session } from "../sessions/session.ts";
 import { type MountOptions, mounted, type VisitOptions } from "../sessions/visit-options.ts";
+import "./request-session.ts";
 import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare global {
   namespace Express {
-    interface Request {
+    // biome-ignore lint/style/useShorthandFunctionType: an interface, because two entries add to it
+    interface RequestSession {
       /** Loads at most once per request; the only wait for reading. `sessions.of(req)` is the same, with your types. */
-      session(options?: VisitOptions): Promise<Session>;
+      (options?: VisitOptions): Promise<Session>;
     }
   }
 }
@@ -42,7 +44,7 @@ export function expressSessions<Data extends object = DefaultData>(
     } else {
       served.mountedAgain(optionsOf(req));
     }
-    req.session = session;
+    req.session = session as Express.RequestSession;
     next();
   };
 }

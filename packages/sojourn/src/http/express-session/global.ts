@@ -1,0 +1,25 @@
+/**
+ * `sojourn/express-session/types`: declares `req.session` for all requests of Express, as @types/express-session does.
+ *
+ *   import "sojourn/express-session/types";
+ *
+ * An entry of its own and no part of the middleware's: while @types/express-session is installed, its declaration stays
+ * in force and this one is left out.
+ */
+import "../request-session.ts";
+import type { Session } from "./session.ts";
+import type { SessionData } from "./session-data.ts";
+import type { Store } from "./store.ts";
+
+type RequestAttributes = Session & Partial<SessionData>;
+
+declare global {
+  namespace Express {
+    interface RequestSession extends RequestAttributes {}
+    interface Request {
+      /** The id of `session`: the browser's secret, never log it. */
+      sessionID: string;
+      sessionStore: Store;
+    }
+  }
+}
