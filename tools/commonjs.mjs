@@ -2,8 +2,17 @@
 // entry that requires the ES module itself (Node ≥ 20.19 can), so there is one copy of everything: a class imported is
 // the class required. Beside them a copy of the declarations, because TypeScript takes a file's module kind from the
 // nearest package.json.
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const PACKAGE = fileURLToPath(new URL("../packages/sojourn/", import.meta.url));
@@ -34,4 +43,16 @@ for (const [name, conditions] of Object.entries(entries)) {
   const specifier = relative(dirname(target), source).replaceAll("\\", "/");
   mkdirSync(dirname(target), { recursive: true });
   writeFileSync(target, `"use strict";\nmodule.exports = require("${specifier}");\n`);
+  declareExportEquals(target.replace(/\.js$/, ".d.ts"));
+}
+
+/** An entry that names its "module.exports" is that one value when required, so its types say `export =`. */
+function declareExportEquals(declaration) {
+  const text = readFileSync(declaration, "utf8");
+  const [, name] = /\b(\w+) as "module\.exports"/.exec(text) ?? [];
+  if (name === undefined) return;
+  const module = declaration.replace(/\.d\.ts$/, ".module.d.ts");
+  renameSync(declaration, module);
+  const specifier = `./${basename(module, ".d.ts")}.js`;
+  writeFileSync(declaration, `import { ${name} } from "${specifier}";\nexport = ${name};\n`);
 }

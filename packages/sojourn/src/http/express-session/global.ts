@@ -7,11 +7,8 @@
  * in force and this one is left out.
  */
 import "../request-session.ts";
-import type { Session } from "./session.ts";
-import type { SessionData } from "./session-data.ts";
 import type { Store } from "./store.ts";
-
-type RequestAttributes = Session & Partial<SessionData>;
+import type { RequestAttributes } from "./types.ts";
 
 declare global {
   namespace Express {

@@ -1,5 +1,5 @@
 /** What the drop-in does better than express-session: no answer before the session is stored, none that is untrue. */
-import { get } from "node:http";
+import { get, type ServerResponse } from "node:http";
 import { describe, expect, test, vi } from "vitest";
 import session, { type StoredData } from "./index.ts";
 import { Browser, type Req, site } from "./site.test.support.ts";
@@ -56,30 +56,34 @@ async function settled<T>(promise: Promise<T>): Promise<boolean> {
 }
 
 describe("the response waits for the store", () => {
-  test.each([
-    ["a redirect", (req: Req, res) => void (login(req), res.writeHead(302, { Location: "/" }).end())],
-    ["a body", (req: Req, res) => void (login(req), res.end("welcome"))],
-    ["a body in pieces", (req: Req, res) => void (login(req), res.write("wel"), res.end("come"))],
-    [
-      "a length",
-      (req: Req, res) => void (login(req), res.setHeader("Content-Length", 7), res.end("welcome")),
-    ],
-    ["flushed headers", (req: Req, res) => void (login(req), res.flushHeaders(), res.end("welcome"))],
-  ] satisfies [string, Parameters<typeof site>[1]][])(
-    "%s: no header before the save",
-    async (_name, handler) => {
-      const store = new SlowStore();
-      store.holds.add("set");
-      const shop = await site({ store }, handler);
-      const browser = new Browser();
-      const answer = browser.visit(shop);
-      await vi.waitFor(() => expect(store.held).toHaveLength(1));
-      expect(await settled(answer)).toBe(false);
-      store.release();
-      expect((await answer).setCookies).toHaveLength(1);
-      expect(store.calls).toEqual(["set"]);
+  const answers: Record<string, (res: ServerResponse) => void> = {
+    "a redirect": (res) => res.writeHead(302, { Location: "/" }).end(),
+    "a body": (res) => res.end("welcome"),
+    "a body in pieces": (res) => {
+      res.write("wel");
+      res.end("come");
     },
-  );
+    "a length": (res) => res.setHeader("Content-Length", 7).end("welcome"),
+    "flushed headers": (res) => {
+      res.flushHeaders();
+      res.end("welcome");
+    },
+  };
+  test.each(Object.entries(answers))("%s: no header before the save", async (_name, answerWith) => {
+    const store = new SlowStore();
+    store.holds.add("set");
+    const shop = await site({ store }, (req, res) => {
+      login(req);
+      answerWith(res);
+    });
+    const browser = new Browser();
+    const answer = browser.visit(shop);
+    await vi.waitFor(() => expect(store.held).toHaveLength(1));
+    expect(await settled(answer)).toBe(false);
+    store.release();
+    expect((await answer).setCookies).toHaveLength(1);
+    expect(store.calls).toEqual(["set"]);
+  });
 
   test("a save that nobody waited for holds the redirect, and is made once", async () => {
     const store = new SlowStore();

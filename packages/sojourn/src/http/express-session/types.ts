@@ -1,15 +1,18 @@
 /** Requests with a session, and what the middleware accepts as a store. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { session } from "./factory.ts";
 import type { Session } from "./session.ts";
-import type { SessionData } from "./session-data.ts";
 import type { Store } from "./store.ts";
+
+/** `req.session`, with what the program has declared in `SessionData`. */
+export type RequestAttributes = Session & Partial<session.SessionData>;
 
 /**
  * What the middleware puts on a request. `import "sojourn/express-session/types"` declares it for all requests of Express;
  * on a bare request it is `req as IncomingMessage & WithSession`.
  */
 export interface WithSession {
-  session: Session & Partial<SessionData>;
+  session: RequestAttributes;
   /** The id of `session`: the browser's secret, never log it. */
   sessionID: string;
   sessionStore: Store;
@@ -17,7 +20,7 @@ export interface WithSession {
 
 /** What of a request the library itself looks at. */
 export interface SessionRequest {
-  session?: (Session & Partial<SessionData>) | null | undefined;
+  session?: RequestAttributes | null | undefined;
   sessionID?: string | undefined;
   sessionStore?: Store;
   readonly headers?: IncomingMessage["headers"];
