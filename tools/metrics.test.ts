@@ -39,6 +39,25 @@ test("every span is named, and every span named exists", () => {
   expect([...found(/`(session [a-z ]+)`/g)].sort()).toEqual(Object.values(SPAN_NAMES).sort());
 });
 
+test("docs/troubleshooting.md names only totals, diagnostics and error codes that exist", () => {
+  const page = readFileSync(join(ROOT, "docs/troubleshooting.md"), "utf8");
+  const totals = Object.keys(SESSION_EVENTS).map((total) =>
+    totalMetric(total as keyof typeof SESSION_EVENTS),
+  );
+  const named = [...page.matchAll(/\b([a-z_]+_total)\b/g)].map((match) => match[1] ?? "");
+  expect(named.length).toBeGreaterThan(3);
+  expect(named.filter((name) => !totals.some((total) => total.endsWith(`_${name}`)))).toEqual([]);
+  const words = ["unknown", "cookie_rejected", "cookie_duplicate", "cookie_not_sent", "store_failed"];
+  for (const word of words) {
+    expect(page).toContain(`\`${word}\``);
+    expect(totals).toContain(`sojourn_session_${word}_total`);
+  }
+  const diagnostics = readFileSync(join(ROOT, "packages/sojourn/src/sessions/diagnostics.ts"), "utf8");
+  const told = [...page.matchAll(/`\[([A-Z_]+)\]`/g)].map((match) => match[1] ?? "");
+  expect(told.length).toBeGreaterThan(3);
+  for (const code of told) expect(diagnostics).toContain(`"${code}"`);
+});
+
 test("metrics use base units and say what they are: _seconds, _bytes_total, _total", () => {
   for (const { name } of Object.values(METRICS)) expect(name).toMatch(/_seconds$|_total$/);
 });

@@ -116,6 +116,16 @@ describe.each([sessionServer])("on $name", ({ open }) => {
     expect((await session("list", "--limit", "0")).stderr).toContain("Expected 1 to 1000");
   });
 
+  test("the largest come first, and only as many as asked for", async () => {
+    const sizes = [30, 3_000, 300];
+    const keys: Key[] = [];
+    for (const size of sizes) {
+      keys.push(await create({ attributes: new Map([["bulk", jsonValue("x".repeat(size))]]) }));
+    }
+    expect((await json("list", "--largest", "2")).map(({ key }) => key)).toEqual([keys[1], keys[2]]);
+    expect((await session("list", "--largest", "2", "--all")).stderr).toContain("cannot be used with");
+  });
+
   test("show: names, sizes, times and owner; values only when asked for", async () => {
     const key = await create({ principalName: "ada" });
     const shown = await session("show", key);

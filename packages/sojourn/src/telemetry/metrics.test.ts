@@ -112,6 +112,25 @@ test("a link to a session server: made, answered in time and bytes, lost, and no
   });
 });
 
+test("links that are lost are counted by how: a server that stops, and one that dies", async () => {
+  const metrics = metricsOf();
+  const given = async () => {
+    const server = await startSessionServer({ port: 0 });
+    const store = sessionServers({ members: [`127.0.0.1:${server.address.port}`] });
+    ends.push(() => store.close());
+    await store.count();
+    return server;
+  };
+  const codes = () =>
+    parseExposition(metrics.text())
+      .get(METRICS.losses.name)
+      ?.samples.map(({ labels }) => labels.code);
+  await (await given()).close();
+  await expect.poll(codes).toEqual(["STORE_CLOSED"]);
+  await (await given()).close({ graceMs: 0 });
+  await expect.poll(() => codes()?.length).toBe(2);
+});
+
 test("after close nothing more is counted", async () => {
   const metrics = metricsOf();
   metrics.close();

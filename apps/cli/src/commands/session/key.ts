@@ -1,5 +1,5 @@
 /** Session keys as people type them: whole, or as much as names one session, as git has it. */
-import type { EnumerableStore, SessionKey } from "sojourn/store";
+import type { EnumerableStore, SessionKey, SessionSummary } from "sojourn/store";
 import { UsageError } from "../../explain.ts";
 import { sessionsText } from "../../printable.ts";
 
@@ -25,11 +25,8 @@ export async function findKey(store: EnumerableStore, typed: string): Promise<Se
     throw new UsageError(`"${typed}" is too short: give at least ${CHARACTERS_MIN} characters of the key`);
   }
   const found: SessionKey[] = [];
-  for (let cursor: string | undefined, isLast = false; !isLast; ) {
-    const page = await store.list({ limit: PAGE, ...(cursor === undefined ? {} : { cursor }) });
-    for (const { key } of page.sessions) if (key.startsWith(typed)) found.push(key);
-    cursor = page.next;
-    isLast = cursor === undefined;
+  for await (const sessions of pages(store)) {
+    for (const { key } of sessions) if (key.startsWith(typed)) found.push(key);
   }
   const [only, ...others] = found;
   if (only === undefined) throw new UsageError(`No live session has a key that begins with "${typed}"`);
@@ -38,6 +35,20 @@ export async function findKey(store: EnumerableStore, typed: string): Promise<Se
   throw new UsageError(
     `"${typed}" begins the keys of ${sessionsText(found.length)}: give more of it\n${candidates.join("").trimEnd()}`,
   );
+}
+
+/** Every session, a page at a time. */
+export async function* pages(
+  store: EnumerableStore,
+  principal?: string,
+): AsyncGenerator<readonly SessionSummary[]> {
+  const whose = principal === undefined ? {} : { principal };
+  let cursor: string | undefined;
+  do {
+    const page = await store.list({ limit: PAGE, ...whose, ...(cursor === undefined ? {} : { cursor }) });
+    yield page.sessions;
+    cursor = page.next;
+  } while (cursor !== undefined);
 }
 
 export function noSuchSession(key: string): UsageError {

@@ -1,10 +1,10 @@
 /** `sojourn session list`: one line for each session, never a value. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { SessionSummary } from "sojourn/store";
+import type { EnumerableStore, SessionSummary } from "sojourn/store";
 import { bytesText, durationText } from "../../numbers.ts";
 import { shortened, table } from "../../printable.ts";
 import { type StoreOptions, storeOptions, withStore } from "../../store-url.ts";
-import { KEY_CHARACTERS_SHOWN } from "./key.ts";
+import { KEY_CHARACTERS_SHOWN, pages } from "./key.ts";
 
 const PAGE_MAX = 1_000;
 const PRINCIPAL_CHARACTERS_SHOWN = 32;
@@ -14,6 +14,7 @@ interface ListOptions extends StoreOptions {
   readonly limit: number;
   readonly cursor?: string;
   readonly all?: true;
+  readonly largest?: number;
   readonly json?: true;
 }
 
@@ -24,12 +25,22 @@ export function registerList(session: Command): void {
     .addOption(new Option("--limit <n>", "sessions a page").argParser(parseLimit).default(100))
     .option("--cursor <text>", "the page that the one before has named")
     .option("--all", "every page")
+    .addOption(
+      new Option("--largest <n>", "only the n largest; looks at every session")
+        .argParser(parseLimit)
+        .conflicts(["all", "cursor"]),
+    )
     .option("--json", "one JSON object a line, with whole keys and times")
     .action((options: ListOptions) => list(options));
 }
 
 async function list(options: ListOptions): Promise<void> {
   await withStore(options, async (store) => {
+    if (options.largest !== undefined) {
+      const sessions = await largest(store, options.largest, options.principal);
+      process.stdout.write(options.json ? jsonLines(sessions) : page(sessions, true));
+      return;
+    }
     let { cursor } = options;
     for (let isFirst = true; ; isFirst = false) {
       const { sessions, next } = await store.list({
@@ -47,6 +58,19 @@ async function list(options: ListOptions): Promise<void> {
       cursor = next;
     }
   });
+}
+
+async function largest(
+  store: EnumerableStore,
+  count: number,
+  principal: string | undefined,
+): Promise<SessionSummary[]> {
+  let found: SessionSummary[] = [];
+  for await (const sessions of pages(store, principal)) {
+    // Cut after every page: a store may hold more sessions than this process wants to.
+    found = [...found, ...sessions].sort((a, b) => b.attributeBytes - a.attributeBytes).slice(0, count);
+  }
+  return found;
 }
 
 function page(sessions: readonly SessionSummary[], isFirst: boolean): string {

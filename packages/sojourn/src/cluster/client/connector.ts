@@ -142,6 +142,8 @@ export class Connector {
 
   #leave(link: Link): void {
     if (link !== this.#link || this.#stopped) return;
+    const leaving: LinkFailure = { store: STORE_NAME, remote: link.remote, code: "STORE_CLOSED" };
+    linkChannels.lost.publish(leaving);
     this.#leaving.add(link);
     this.#link = undefined;
     link.leave();
