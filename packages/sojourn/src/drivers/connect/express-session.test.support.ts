@@ -21,6 +21,9 @@ export type AnySession = Record<string, unknown> & {
 /** What a request does with its session before it answers with it. */
 export type Handler = (session: AnySession, url: URL) => unknown;
 
+/** An application of its own for a handler. */
+export type Make = (handler: Handler) => Promise<Application>;
+
 export interface Application {
   /** One request; the cookie of `visitor`, if any. */
   get(
@@ -108,4 +111,69 @@ function visit(base: string): Application["get"] {
     const cookie = response.headers.getSetCookie()[0]?.split(";")[0];
     return { visitor: cookie ?? visitor, session: (JSON.parse(body) ?? {}) as Record<string, unknown> };
   };
+}
+
+export const WRITERS = 20;
+
+/** Each request loads its session, waits for all the others to have done so, and sets an attribute of its own. */
+function overlapping(): Handler {
+  const all = gate(WRITERS);
+  return async (session, url) => {
+    if (url.pathname !== "/write") {
+      session.user = "ada";
+      return;
+    }
+    await all();
+    session[`key-${url.searchParams.get("n")}`] = true;
+  };
+}
+
+/** How many of 20 overlapping writes of different attributes are there afterwards. */
+export async function survivors(make: Make): Promise<number> {
+  const app = await make(overlapping());
+  try {
+    const { visitor } = await app.get("/begin");
+    await Promise.all(Array.from({ length: WRITERS }, (_, n) => app.get(`/write?n=${n}`, visitor)));
+    const { session } = await app.get("/begin", visitor);
+    return Object.keys(session).filter((name) => name.startsWith("key-")).length;
+  } finally {
+    await app.close();
+  }
+}
+
+/** A request that began before a logout and writes after it. */
+function slow(): { handler: Handler; loaded: () => Promise<void>; ended: () => Promise<void> } {
+  const [loaded, ended] = [gate(2), gate(2)];
+  return {
+    loaded,
+    ended,
+    async handler(session, url) {
+      if (url.pathname === "/begin") session.user = "ada";
+      if (url.pathname === "/logout") {
+        await new Promise<void>((resolve, reject) => session.destroy((e) => (e ? reject(e) : resolve())));
+      }
+      if (url.pathname.startsWith("/slow")) {
+        await loaded();
+        await ended();
+        if (url.pathname === "/slow-write") session.cart = "late";
+      }
+    },
+  };
+}
+
+/** Who is logged in after a logout that a slow request outlived: undefined when it is final. */
+export async function userAfterLogout(make: Make, path: "/slow-write" | "/slow-read"): Promise<unknown> {
+  const { handler, loaded, ended } = slow();
+  const app = await make(handler);
+  try {
+    const { visitor } = await app.get("/begin");
+    const late = app.get(path, visitor);
+    await loaded();
+    await app.get("/logout", visitor);
+    await ended();
+    await late;
+    return (await app.get("/look", visitor)).session.user;
+  } finally {
+    await app.close();
+  }
 }

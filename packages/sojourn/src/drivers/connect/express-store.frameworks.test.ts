@@ -1,7 +1,6 @@
 /** Our stores under the real express-session and @fastify/session, beside their own. */
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../store/memory.ts";
-import type { FakeClock } from "../../testing/fake-clock.ts";
 import {
   type Application,
   expressApp,
@@ -9,7 +8,10 @@ import {
   fastifyApp,
   fastifySession,
   gate,
-  type Handler,
+  type Make,
+  survivors,
+  userAfterLogout,
+  WRITERS,
 } from "./express-session.test.support.ts";
 import { type ExpressStoreOptions, expressStore } from "./express-store.ts";
 
@@ -18,8 +20,8 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-function memory(clock?: FakeClock) {
-  const store = memoryStore(clock ? { clock } : {});
+function memory() {
+  const store = memoryStore();
   closing.push(() => store.close());
   return store;
 }
@@ -30,73 +32,22 @@ async function started(application: Promise<Application>): Promise<Application> 
   return app;
 }
 
-const WRITERS = 20;
-
-/** Each request loads its session, waits for all the others to have done so, and sets an attribute of its own. */
-function overlapping(): Handler {
-  const all = gate(WRITERS);
-  return async (session, url) => {
-    if (url.pathname !== "/write") {
-      session.user = "ada";
-      return;
-    }
-    await all();
-    session[`key-${url.searchParams.get("n")}`] = true;
-  };
-}
-
-async function survivors(app: Application): Promise<number> {
-  const { visitor } = await app.get("/begin");
-  await Promise.all(Array.from({ length: WRITERS }, (_, n) => app.get(`/write?n=${n}`, visitor)));
-  const { session } = await app.get("/begin", visitor);
-  return Object.keys(session).filter((name) => name.startsWith("key-")).length;
-}
-
-/** A request that began before a logout and writes after it. */
-function slow(): { handler: Handler; loaded: () => Promise<void>; ended: () => Promise<void> } {
-  const [loaded, ended] = [gate(2), gate(2)];
-  return {
-    loaded,
-    ended,
-    async handler(session, url) {
-      if (url.pathname === "/begin") session.user = "ada";
-      if (url.pathname === "/logout") {
-        await new Promise<void>((resolve, reject) => session.destroy((e) => (e ? reject(e) : resolve())));
-      }
-      if (url.pathname.startsWith("/slow")) {
-        await loaded();
-        await ended();
-        if (url.pathname === "/slow-write") session.cart = "late";
-      }
-    },
-  };
-}
-
-async function userAfterLogout(
-  make: (handler: Handler) => Promise<Application>,
-  path: string,
-): Promise<unknown> {
-  const { handler, loaded, ended } = slow();
-  const app = await started(make(handler));
-  const { visitor } = await app.get("/begin");
-  const late = app.get(path, visitor);
-  await loaded();
-  await app.get("/logout", visitor);
-  await ended();
-  await late;
-  return (await app.get("/look", visitor)).session.user;
-}
-
-const express = (store: () => unknown, options?: object) => (handler: Handler) =>
-  expressApp(store(), handler, options);
+const express =
+  (store: () => unknown, options?: object): Make =>
+  (handler) =>
+    expressApp(store(), handler, options);
+const fastify =
+  (store: () => unknown): Make =>
+  (handler) =>
+    fastifyApp(store(), handler);
 const quiet = { secret: "a secret of the test", resave: false, saveUninitialized: false };
 const ours = () => expressStore(memory(), { Store: expressSession.Store });
 const theirs = () => new expressSession.MemoryStore();
 
 describe("under express-session", () => {
   test("20 parallel writers of different attributes all survive; with its MemoryStore one does", async () => {
-    expect(await survivors(await started(expressApp(ours(), overlapping())))).toBe(WRITERS);
-    expect(await survivors(await started(expressApp(theirs(), overlapping())))).toBe(1);
+    expect(await survivors(express(ours))).toBe(WRITERS);
+    expect(await survivors(express(theirs))).toBe(1);
   });
 
   test("a slow write does not undo a logout; with its MemoryStore it does", async () => {
@@ -165,17 +116,18 @@ describe("under express-session", () => {
 });
 
 describe("under @fastify/session", () => {
+  const ours = () => expressStore(memory());
+  const theirs = () => new fastifySession.MemoryStore();
+
   test("20 parallel writers of different attributes all survive; with its MemoryStore one does", async () => {
-    const survivorsOf = async (store: unknown) => survivors(await started(fastifyApp(store, overlapping())));
-    expect(await survivorsOf(expressStore(memory()))).toBe(WRITERS);
-    expect(await survivorsOf(new fastifySession.MemoryStore())).toBe(1);
+    expect(await survivors(fastify(ours))).toBe(WRITERS);
+    expect(await survivors(fastify(theirs))).toBe(1);
   });
 
   test("neither a slow write nor a rolling read undoes a logout; with its MemoryStore both do", async () => {
-    for (const path of ["/slow-write", "/slow-read"]) {
-      const userWith = (store: unknown) => userAfterLogout((handler) => fastifyApp(store, handler), path);
-      expect(await userWith(expressStore(memory())), path).toBeUndefined();
-      expect(await userWith(new fastifySession.MemoryStore()), path).toBe("ada");
+    for (const path of ["/slow-write", "/slow-read"] as const) {
+      expect(await userAfterLogout(fastify(ours), path), path).toBeUndefined();
+      expect(await userAfterLogout(fastify(theirs), path), path).toBe("ada");
     }
   });
 
