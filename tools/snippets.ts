@@ -42,6 +42,8 @@ export function compilePrograms(
     declaration: false,
     declarationMap: false,
     sourceMap: false,
+    // As every NestJS program is compiled.
+    experimentalDecorators: true,
   };
   const config = { extends: join(ROOT, "tsconfig.base.json"), compilerOptions, include: ["*.ts"] };
   writeFileSync(join(root, "tsconfig.json"), JSON.stringify(config));
