@@ -39,6 +39,7 @@ const CORE_BUILTINS = ["node:crypto", "node:buffer"];
 const WORKSPACES: Readonly<Record<string, readonly string[]>> = {
   "apps/cli": ["sojourn", "@sojourn/testbed"],
   "examples/quickstart": ["sojourn", "@sojourn/cli", "@sojourn/testbed"],
+  "examples/express-redis": ["sojourn", "@sojourn/testbed"],
   "examples/fastify-session-server": ["sojourn", "@sojourn/cli", "@sojourn/testbed"],
   "examples/koa-admin": ["sojourn", "@sojourn/testbed"],
   lab: ["sojourn", "@sojourn/cli", "@sojourn/example-quickstart", "@sojourn/testbed"],
