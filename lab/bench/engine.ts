@@ -9,7 +9,7 @@ import { type EngineRound, type EngineSeries, median } from "./results.ts";
 import { columns, type Part } from "./run.ts";
 
 const CALLERS = 64;
-const STORES: readonly EngineSeries["store"][] = ["session-server", "redis-commands"];
+const STORES: readonly EngineSeries["store"][] = ["session-server", "redis", "redis-commands"];
 const OPERATIONS = ["read", "write"] as const;
 
 export const enginePart: Part<"engine"> = {

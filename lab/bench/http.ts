@@ -16,9 +16,9 @@ import { drive } from "./wrk.ts";
 const CONNECTIONS = 32;
 
 export const APPLICATIONS: Readonly<Record<Framework, readonly SessionsKind[]>> = {
-  express: ["none", "memory", "session-server", "express-session-memory", "connect-redis"],
-  fastify: ["none", "memory", "session-server", "connect-redis"],
-  node: ["none", "memory", "session-server"],
+  express: ["none", "memory", "session-server", "redis", "express-session-memory", "connect-redis"],
+  fastify: ["none", "memory", "session-server", "redis", "connect-redis"],
+  node: ["none", "memory", "session-server", "redis"],
 };
 /** Of ten requests one changes its session. */
 const WRITE_EACH: Readonly<Record<Workload, number>> = { read: 0, mix: 10 };

@@ -15,6 +15,9 @@ import { Visitors } from "./visitors.ts";
 const ATTRIBUTE_BYTES = "visits".length + 4;
 
 const ROWS: readonly (readonly [Framework, SessionsKind])[] = [
+  ["express", "redis"],
+  ["fastify", "redis"],
+  ["node", "redis"],
   ["express", "connect-redis"],
   ["fastify", "connect-redis"],
 ];

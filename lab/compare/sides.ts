@@ -22,6 +22,7 @@ export const SIDES: readonly SideName[] = [
     framework: "fastify",
     sessions: "connect-redis",
   },
+  { name: "Sojourn, Redis", isOurs: true, framework: "express", sessions: "redis" },
   { name: "Sojourn, session server", isOurs: true, framework: "express", sessions: "session-server" },
 ];
 

@@ -1,5 +1,7 @@
 /** Our side of the measured applications: the store a configuration names, and what handlers do with a session. */
 import { createSessions, memoryStore, type Session, type Sessions, sessionServers } from "sojourn";
+import { redisStore } from "sojourn/redis";
+import type { SessionStore } from "sojourn/store";
 import { type Contents, newContents, pause, view } from "./contents.ts";
 
 export type SojournKind = "memory" | "session-server" | "redis";
@@ -14,9 +16,9 @@ export async function sojournSessions(kind: SojournKind, store: string): Promise
 }
 
 /** @param url  "redis://host:port", or "host:port" of a session server */
-export async function storeOf(kind: SojournKind, url: string) {
+export async function storeOf(kind: SojournKind, url: string): Promise<SessionStore> {
   if (kind === "memory") return memoryStore({ maxBytes: 2e9 });
-  return sessionServers({ members: [url] });
+  return kind === "redis" ? redisStore({ url }) : sessionServers({ members: [url] });
 }
 
 export const actions = {

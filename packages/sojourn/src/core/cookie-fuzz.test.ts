@@ -114,7 +114,7 @@ test(
           throw new Error("read differently");
         for (const each of values) {
           const { signed } = splitCloneId(each);
-          const id = verifier.verify(signed);
+          const id = verifier.verify(signed)?.id ?? null;
           if (id !== (issued.get(signed) ?? null))
             throw new Error("verified what was not issued, or not what was");
           if (id) accepted++;

@@ -9,7 +9,7 @@
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { SessionError } from "./errors.ts";
-import { isSessionId, type SessionId } from "./ids.ts";
+import { isSessionId, type SessionId, type SessionKey, sessionKeyOf } from "./ids.ts";
 
 /**
  * What is looked at of a `Cookie` header. Node refuses longer ones unless told otherwise; a cookie cut here
@@ -122,6 +122,12 @@ const ID_CHARS = 43;
 const SIGNED_CHARS = 87;
 const CACHE_ENTRIES_MAX_DEFAULT = 10_000;
 
+/** An id that this domain issued. Its key is remembered with it: hashing costs more than all the rest of a warm look-up. */
+export interface VerifiedId {
+  readonly id: SessionId;
+  readonly key: SessionKey;
+}
+
 /**
  * Tells ids that this domain issued from all other text. Remembers what it verified, so a browser that comes
  * back costs a look-up instead of an HMAC; what it refused it does not remember, so forgeries displace
@@ -131,12 +137,12 @@ export class IdVerifier {
   #keys: readonly Buffer[] = [];
   readonly #generationMax: number;
   // Two generations: when the younger is full it becomes the older, and what nobody asked for since is forgotten.
-  #young = new Map<string, SessionId>();
-  #old = new Map<string, SessionId>();
+  #young = new Map<string, VerifiedId>();
+  #old = new Map<string, VerifiedId>();
 
   /**
    * @param keys  accepted ones, any order (`deriveKeys(…).cookie`)
-   * @param options.cacheEntriesMax  about 300 bytes each, default 10,000; 0 remembers nothing
+   * @param options.cacheEntriesMax  about 450 bytes each, default 10,000; 0 remembers nothing
    */
   constructor(keys: readonly Buffer[], options: { readonly cacheEntriesMax?: number } = {}) {
     this.#generationMax = Math.floor((options.cacheEntriesMax ?? CACHE_ENTRIES_MAX_DEFAULT) / 2);
@@ -147,7 +153,7 @@ export class IdVerifier {
    * @param value  `<id>.<signature>`, without a clone suffix.
    * @returns null for anything not signed with an accepted key
    */
-  verify(value: string): SessionId | null {
+  verify(value: string): VerifiedId | null {
     const known = this.#young.get(value);
     if (known !== undefined) return known;
     if (value.length !== SIGNED_CHARS || value.charCodeAt(ID_CHARS) !== 0x2e) return null;
@@ -175,7 +181,7 @@ export class IdVerifier {
     this.#old.clear();
   }
 
-  #verifyAnew(value: string): SessionId | null {
+  #verifyAnew(value: string): VerifiedId | null {
     // A copy: a slice of the header would keep the whole header alive for as long as the cache remembers it.
     const bytes = Buffer.from(value, "latin1");
     const copy = bytes.toString("latin1");
@@ -185,19 +191,20 @@ export class IdVerifier {
     const given = bytes.subarray(ID_CHARS + 1);
     for (const key of this.#keys) {
       if (!timingSafeEqual(Buffer.from(signatureOf(id, key), "latin1"), given)) continue;
-      this.#remember(copy, id);
-      return id;
+      const verified = { id, key: sessionKeyOf(id) };
+      this.#remember(copy, verified);
+      return verified;
     }
     return null;
   }
 
-  #remember(value: string, id: SessionId): void {
+  #remember(value: string, verified: VerifiedId): void {
     if (this.#generationMax === 0) return;
     if (this.#young.size >= this.#generationMax) {
       this.#old = this.#young;
       this.#young = new Map();
     }
-    this.#young.set(value, id);
+    this.#young.set(value, verified);
   }
 }
 

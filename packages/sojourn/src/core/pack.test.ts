@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { isSessionError } from "./errors.ts";
 import type { SessionKey } from "./ids.ts";
 import { packRecord, unpackRecord } from "./pack.ts";
+import { PackedView } from "./packed-view.ts";
 import { type Attribute, applyDelta, type SessionRecord } from "./record.ts";
 import type { Epoch } from "./version.ts";
 
@@ -315,4 +316,34 @@ test.each<[string, Partial<SessionRecord>]>([
   ["a lineage beyond 2^53", { lineage: new Map([["0123456789abcdef" as Epoch, 2 ** 53]]) }],
 ])("a record with %s is refused rather than packed wrongly", (_name, wrong) => {
   expect(() => packRecord({ ...recordOf(new Map()), ...wrong })).toThrow(RangeError);
+});
+
+test("a view shows of any record what unpacking it shows, whatever is asked for first", () => {
+  fc.assert(
+    fc.property(anyRecord, fc.array(anyText), (record, names) => {
+      const bytes = packRecord(record);
+      const facts = { ...times, principal: record.principal, state: record.state };
+      const view = new PackedView(key, facts, bytes);
+      const whole = unpackRecord(key, times, bytes);
+      for (const name of [...names, ...whole.attributes.keys()]) {
+        const seen = view.attributes.get(name);
+        const attribute = whole.attributes.get(name);
+        expect(seen && Buffer.from(seen.value)).toEqual(attribute && Buffer.from(attribute.value));
+        expect(seen?.version).toEqual(attribute?.version);
+        expect(seen?.stamp).toEqual(attribute?.stamp);
+        expect(view.attributes.has(name)).toBe(attribute !== undefined);
+      }
+      expect(view.attributes.size).toBe(whole.attributes.size);
+      expect(new Map(view.attributes)).toEqual(whole.attributes);
+      const { version, birth, lineage, stamp, principal, state } = view;
+      expect({ version, birth, lineage, stamp, principal, state }).toEqual({
+        version: whole.version,
+        birth: whole.birth,
+        lineage: whole.lineage,
+        stamp: whole.stamp,
+        principal: whole.principal,
+        state: whole.state,
+      });
+    }),
+  );
 });

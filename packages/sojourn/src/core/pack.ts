@@ -42,8 +42,8 @@ export type RecordTimes = Pick<
 >;
 
 // 1: the first.
-const FORMAT = 1;
-const FIELD = {
+export const FORMAT = 1;
+export const FIELD = {
   birth: 1,
   principal: 2,
   state: 3,
@@ -55,7 +55,7 @@ const FIELD = {
 } as const;
 const FIELD_LAST = 8;
 const STATE_SUPERSEDED = 1;
-const EPOCH_BYTES = 8;
+export const EPOCH_BYTES = 8;
 const EPOCH_PATTERN = /^[0-9a-f]{16}$/;
 
 /**

@@ -3,13 +3,14 @@
  * signatures; a request without a well signed id costs neither store nor, once known, cryptography.
  */
 import { IdVerifier, parseCookies, serializeCookie, signId, splitCloneId } from "../core/cookie.ts";
-import type { SessionId } from "../core/ids.ts";
+import type { SessionId, SessionKey } from "../core/ids.ts";
 import type { Diagnostics } from "./diagnostics.ts";
 import type { Policy } from "./options.ts";
 import type { Telemetry } from "./telemetry.ts";
 
 export interface PresentedId {
   readonly id: SessionId;
+  readonly key: SessionKey;
   /** The server that the cookie says answered last. */
   readonly cloneId: string | undefined;
 }
@@ -42,8 +43,8 @@ export class IdCookie {
       return null;
     }
     const { signed, cloneId } = splitCloneId(values[0]!);
-    const id = this.#verifier.verify(signed);
-    if (id !== null) return { id, cloneId };
+    const known = this.#verifier.verify(signed);
+    if (known !== null) return { id: known.id, key: known.key, cloneId };
     this.#telemetry.count("rejectedCookies");
     return null;
   }

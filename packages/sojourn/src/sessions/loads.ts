@@ -57,6 +57,13 @@ export class Loads {
     return lane.queued.promise;
   }
 
+  /** Where the store knows without waiting: nobody needs to share a read. @returns undefined: `load` it */
+  now(key: SessionKey): SessionRecord | null | undefined {
+    const record = this.#store.readNow?.(key);
+    if (record !== undefined) this.#telemetry.count("loads");
+    return record;
+  }
+
   #begin(key: SessionKey, timeoutMs: number): Promise<SessionRecord | null> {
     const lane: Lane = { overdueAtMs: this.#clock.monotonicMs() + timeoutMs, queued: undefined };
     this.#lanes.set(key, lane);

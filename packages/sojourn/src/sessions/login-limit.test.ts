@@ -15,6 +15,7 @@ function counted(store: House["store"]) {
       if (typeof value !== "function") return value;
       return (...args: unknown[]) => {
         if (name === "list" || name === "read") calls[name]++;
+        if (name === "readNow") calls.read++;
         return value.apply(target, args);
       };
     },

@@ -1,6 +1,5 @@
 /** `RequestScope` over a store: scope.ts is the contract. */
 import { isSessionError, type SessionError } from "../core/errors.ts";
-import { sessionKeyOf } from "../core/ids.ts";
 import type { SessionRecord } from "../core/record.ts";
 import type { Context } from "./context.ts";
 import type { PresentedId } from "./id-cookie.ts";
@@ -43,20 +42,33 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
     return this.#loading;
   }
 
-  async #load(): Promise<Session<Data>> {
-    const presented = this.#presented && { id: this.#presented.id, key: sessionKeyOf(this.#presented.id) };
-    let record: SessionRecord | null = null;
-    let fault: SessionError | null = null;
-    if (presented) {
-      try {
-        record = await this.#visit.read(presented.key);
-      } catch (error) {
-        this.#context.telemetry.count("storeFailures");
-        fault = this.#tolerated(error);
-      }
-      if (!fault) this.#context.telemetry.count(record ? "loaded" : "unknownIds");
+  /** Without a session, or with one that the store has at hand, there is nothing to wait for. */
+  #load(): Promise<Session<Data>> {
+    if (!this.#presented) return Promise.resolve(this.#loaded(null));
+    try {
+      const record = this.#context.loads.now(this.#presented.key);
+      if (record !== undefined) return Promise.resolve(this.#found(record));
+    } catch (error) {
+      return this.#failed(error);
     }
-    const live = new LiveSession<Data>(new StoredSession(this.#visit, presented, record, fault));
+    return this.#visit.read(this.#presented.key).then(
+      (record) => this.#found(record),
+      (error) => this.#failed(error),
+    );
+  }
+
+  #found(record: SessionRecord | null): Session<Data> {
+    this.#context.telemetry.count(record ? "loaded" : "unknownIds");
+    return this.#loaded(record);
+  }
+
+  async #failed(error: unknown): Promise<Session<Data>> {
+    this.#context.telemetry.count("storeFailures");
+    return this.#loaded(null, this.#tolerated(error));
+  }
+
+  #loaded(record: SessionRecord | null, fault: SessionError | null = null): Session<Data> {
+    const live = new LiveSession<Data>(new StoredSession(this.#visit, this.#presented, record, fault));
     this.#live = live;
     // Loaded too late to change anything: the response has left meanwhile.
     if (this.#settling !== undefined) live.settle();

@@ -251,3 +251,41 @@ test("a renewed id keeps its own grace, whether or not the sweep finds the id it
   clock.advance(4_000);
   expect(await store.read(first.key)).toBeNull();
 });
+
+test("readNow() answers what read() does: live, changed, superseded, ended, expired, unknown, closed", async () => {
+  const { clock, store, key, session } = given();
+  const alike = async (of: SessionKey) => {
+    const record = store.readNow(of);
+    const read = await store.read(of);
+    if (record === null || read === null) {
+      expect(record).toBe(read);
+      return;
+    }
+    const { birth, lineage, stamp } = record;
+    expect({ ...record, birth, lineage, stamp, attributes: new Map(record.attributes) }).toEqual(read);
+  };
+  const live = session(10, { principal: { principal: "ada", ageMs: 0 } });
+  await store.create(live);
+  await alike(live.key);
+  const before = store.readNow(live.key)!;
+  await store.apply(live.key, { set: new Map([["name", Buffer.from("new")]]), delete: ["bulk"] });
+  await alike(live.key);
+  // What somebody is looking at does not change under them.
+  expect(before.attributes.has("bulk")).toBe(true);
+  clock.advance(1_000);
+  await store.touch(live.key, clock.nowMs() + 60_000);
+  await alike(live.key);
+  const successor = key();
+  await store.supersede(live.key, { successor });
+  await alike(live.key);
+  expect(store.readNow(live.key)).toMatchObject({ state: "superseded" });
+  await store.destroy(live.key);
+  await alike(live.key);
+  const expiring = session();
+  await store.create(expiring);
+  clock.advance(60_000);
+  await alike(expiring.key);
+  await alike(key());
+  await store.close();
+  expect(() => store.readNow(key())).toThrow(expect.objectContaining({ code: "STORE_CLOSED" }));
+});

@@ -47,6 +47,7 @@ import {
   summaryOf,
   thaw,
   toResident,
+  view,
 } from "./resident.ts";
 import {
   type ApplyOptions,
@@ -116,6 +117,14 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
     // A superseded id found to be over takes others along.
     this.#watchers.tell();
     return resident ? thaw(key, shown(resident), this.#wall) : null;
+  }
+
+  readNow(key: SessionKey): SessionRecord | null {
+    this.#enter("read a session");
+    const resident = this.#lives.find(key, this.#clock.monotonicMs());
+    // A superseded id found to be over takes others along.
+    this.#watchers.tell();
+    return resident ? view(resident, this.#wall) : null;
   }
 
   async create(session: NewSession, options?: WriteOptions): Promise<CreateResult> {

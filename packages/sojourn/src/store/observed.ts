@@ -67,6 +67,8 @@ export function observedStore(inner: SessionStore, sessions: string, clock: Cloc
         record ? { outcome: "ok", bytesRead: attributeBytes(record.attributes) } : GONE,
       );
     },
+    // Whoever watches wants to see each read, with its time.
+    ...(inner.readNow && { readNow: (key) => (isWatched() ? undefined : inner.readNow!(key)) }),
     create(session, options) {
       if (!isWatched()) return inner.create(session, options);
       const call = () => inner.create(session, options);

@@ -4,6 +4,7 @@
  */
 import type { SessionKey } from "../core/ids.ts";
 import { packRecord, type RecordTimes, unpackRecord } from "../core/pack.ts";
+import { PackedView } from "../core/packed-view.ts";
 import { attributeBytes, type SessionRecord } from "../core/record.ts";
 import type { SessionSummary } from "./store.ts";
 import type { WallTime } from "./wall-time.ts";
@@ -83,6 +84,21 @@ export function shown(resident: Resident): Frozen {
 /** For looking, within this module's owners: attribute values are views of the packed bytes. */
 export function peek(key: SessionKey, frozen: Frozen, wall: WallTime): SessionRecord {
   return unpackRecord(key, wallTimes(frozen, wall), frozen.bytes);
+}
+
+/** For looking within one request: as `peek`, and only what is looked at is read. */
+export function view(resident: Resident, wall: WallTime): SessionRecord {
+  const { key, createdAtMs, touchedAtMs, absoluteExpiresAtMs, principal, alias, bytes } = resident;
+  const sinceMs = wall.sinceMs();
+  const facts = {
+    createdAtMs: createdAtMs + sinceMs,
+    touchedAtMs: touchedAtMs + sinceMs,
+    expiresAtMs: (alias ? Math.floor(goneAtMs(resident)) : resident.expiresAtMs) + sinceMs,
+    absoluteExpiresAtMs: absoluteExpiresAtMs + sinceMs,
+    principal,
+    state: alias ? ("superseded" as const) : ("live" as const),
+  };
+  return new PackedView(key, facts, bytes);
 }
 
 /** For giving away: shares nothing with the store. */

@@ -75,6 +75,15 @@ export interface SessionStore {
   /** The session, or null when missing, ended or past a deadline. The record is the caller's: nobody else changes it. */
   read(key: SessionKey, options?: ReadOptions): Promise<SessionRecord | null>;
 
+  /**
+   * Only for a store that holds sessions itself: what `read` would answer, known without waiting. The caller neither
+   * changes the record nor keeps it beyond its request: it may show the store's own bytes.
+   *
+   * @returns undefined when it must be asked with `read`
+   * @throws  what `read` would reject with
+   */
+  readNow?(key: SessionKey): SessionRecord | null | undefined;
+
   create(session: NewSession, options?: WriteOptions): Promise<CreateResult>;
 
   /** Merges one commit into the stored session, atomically. Never creates. */

@@ -20,14 +20,15 @@ export class WallTime {
   }
 
   toMonotonic(wallMs: number): number {
-    return wallMs - this.#difference();
+    return wallMs - this.sinceMs();
   }
 
   toWall(monotonicMs: number): number {
-    return monotonicMs + this.#difference();
+    return monotonicMs + this.sinceMs();
   }
 
-  #difference(): number {
+  /** What the wall clock shows more than the monotonic one. */
+  sinceMs(): number {
     const differenceMs = this.#clock.nowMs() - this.#clock.monotonicMs();
     if (Math.abs(differenceMs - this.#differenceMs) >= STEP_MS) this.#differenceMs = Math.round(differenceMs);
     return this.#differenceMs;
