@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { ROOT } from "./source.ts";
 
 const START_TIMEOUT_MS = 10_000;
+const ANSWER_TIMEOUT_MS = 15_000;
 
 /** Name → program of every named snippet of a page of `docs/`, or of "README.md". */
 export function programsOf(page: string): Map<string, string> {
@@ -134,7 +135,9 @@ export class Visitor {
     const response = await fetch(`${this.#origin}${path}`, {
       method,
       redirect: "manual",
-      headers: cookie ? { cookie } : {},
+      // Not over a connection that an earlier program on the same port has left behind.
+      headers: { connection: "close", ...(cookie ? { cookie } : {}) },
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     });
     for (const line of response.headers.getSetCookie()) {
       const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
