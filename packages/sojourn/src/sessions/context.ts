@@ -1,4 +1,6 @@
 /** What all requests of one `createSessions` share. */
+
+import { DeferredWrites } from "./deferred-writes.ts";
 import { EndWatch } from "./end-watch.ts";
 import { IdCookie } from "./id-cookie.ts";
 import { Loads } from "./loads.ts";
@@ -15,6 +17,8 @@ export interface Context {
   readonly loads: Loads;
   readonly touches: Touches;
   readonly updates: Updates;
+  /** Null: commits are written at once. */
+  readonly deferred: DeferredWrites | null;
   /** Null: a user may have any number of sessions. */
   readonly loginLimit: LoginLimit | null;
   readonly ends: EndWatch;
@@ -31,6 +35,10 @@ export function newContext(policy: Policy): Context {
     loads,
     touches,
     updates: new Updates({ policy, telemetry, touches }),
+    deferred:
+      policy.writeFrequency === "TIME_BASED_WRITE"
+        ? new DeferredWrites({ policy, telemetry, touches })
+        : null,
     loginLimit: LoginLimit.of(policy),
     ends: new EndWatch(policy, loads),
   };

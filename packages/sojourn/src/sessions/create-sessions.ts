@@ -66,7 +66,10 @@ export interface Sessions<Data extends object = DefaultData> {
 
   /** Totals since the start. A copy. */
   stats(): SessionsStats;
-  /** Waits for touches under way and closes the store, if `createSessions` made it. Stop taking requests first. */
+  /**
+   * Writes what TIME_BASED_WRITE keeps, for at most 5 s, waits for touches under way and closes the store, if
+   * `createSessions` made it. Stop taking requests first.
+   */
   close(): Promise<void>;
 }
 
@@ -101,6 +104,11 @@ export function createSessions<Data extends object>(options: SessionsOptions = {
     attach(request, scope);
     return scope;
   }
+  async function close(): Promise<void> {
+    await context.deferred?.close();
+    await context.touches.close();
+    if (policy.ownsStore) await policy.store.close();
+  }
   return {
     name: policy.name,
     open,
@@ -128,7 +136,7 @@ export function createSessions<Data extends object>(options: SessionsOptions = {
     stats: () => context.telemetry.totals(),
     close() {
       context.ends.close();
-      closing ??= context.touches.close().then(() => (policy.ownsStore ? policy.store.close() : undefined));
+      closing ??= close();
       return closing;
     },
   };

@@ -11,8 +11,10 @@ export type DiagnosticCode =
   | "COOKIE_NOT_SENT"
   /** A browser sent several id cookies: all were refused. */
   | "DUPLICATE_COOKIES"
-  /** A request ended without an answer; what it had changed was not stored. */
+  /** What a request had changed was not stored: it had no answer, or no commit, or its write waited too long. */
   | "CHANGES_DROPPED"
+  /** TIME_BASED_WRITE keeps changes longer than it should, because the store failed. */
+  | "WRITE_DELAYED"
   /** The idle deadline could not be moved after a response. */
   | "TOUCH_FAILED"
   /** A stored attribute does not fit the schema: it reads as absent. */
@@ -49,7 +51,7 @@ export interface SessionsStats {
   touchFailures: number;
   /** Requests whose store failed or was too late. */
   storeFailures: number;
-  /** Requests that ended without an answer and with changes. */
+  /** Requests whose changes were given up: no answer, no commit, or (each session once) a delayed write that came too late. */
   dropped: number;
   /** `set` and the like after the commit began. */
   lateWrites: number;

@@ -113,7 +113,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
 
   commit(): Promise<void> {
     if (this.#phase === "open") this.#phase = "committing";
-    return this.#commitOnce();
+    return this.#commitOnce(undefined, true);
   }
 
   // — what it is —
@@ -195,11 +195,15 @@ export class LiveSession<Data extends object> implements Session<Data> {
     this.#stored.requestOver();
   }
 
-  /** @param changes  when known already */
-  #commitOnce(changes?: Changes | null): Promise<void> {
+  /**
+   * @param changes  when known already
+   * @param isNow    the handler asks for it, and is told the outcome: nothing is kept for later
+   */
+  #commitOnce(changes?: Changes | null, isNow = false): Promise<void> {
     this.#commit ??= this.#toldByOutcome(async () => {
       const toMerge = changes === undefined ? this.#stored.attributes.changes() : changes;
       if (toMerge) await this.#stored.merge(toMerge);
+      if (isNow) await this.#stored.writeKept();
     });
     return this.#commit;
   }

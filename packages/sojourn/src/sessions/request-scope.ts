@@ -2,6 +2,7 @@
 import { isSessionError, type SessionError } from "../core/errors.ts";
 import type { SessionRecord } from "../core/record.ts";
 import type { Context } from "./context.ts";
+import type { LaidOver } from "./deferred-writes.ts";
 import type { PresentedId } from "./id-cookie.ts";
 import { LiveSession } from "./live-session.ts";
 import type { CommitOutcome, IncomingRequest, RequestScope } from "./scope.ts";
@@ -45,21 +46,22 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
   /** Without a session, or with one that the store has at hand, there is nothing to wait for. */
   #load(): Promise<Session<Data>> {
     if (!this.#presented) return Promise.resolve(this.#loaded(null));
+    const laidOver = this.#context.deferred?.over(this.#presented.key);
     try {
       const record = this.#context.loads.now(this.#presented.key);
-      if (record !== undefined) return Promise.resolve(this.#found(record));
+      if (record !== undefined) return Promise.resolve(this.#found(record, laidOver));
     } catch (error) {
       return this.#failed(error);
     }
     return this.#visit.read(this.#presented.key).then(
-      (record) => this.#found(record),
+      (record) => this.#found(record, laidOver),
       (error) => this.#failed(error),
     );
   }
 
-  #found(record: SessionRecord | null): Session<Data> {
+  #found(record: SessionRecord | null, laidOver: LaidOver | undefined): Session<Data> {
     this.#context.telemetry.count(record ? "loaded" : "unknownIds");
-    return this.#loaded(record);
+    return this.#loaded(record && laidOver ? laidOver(record) : record);
   }
 
   async #failed(error: unknown): Promise<Session<Data>> {

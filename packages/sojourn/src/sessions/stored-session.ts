@@ -103,8 +103,25 @@ export class StoredSession {
   /** @throws {SessionError} SESSION_ENDED: a write creates nothing */
   async merge(changes: Changes): Promise<void> {
     if (!this.#known) return this.create(changes);
+    if (this.visit.context.deferred !== null) {
+      if (this.#isKept(changes)) return this.attributes.committed(changes, this.#known.version);
+      await this.writeKept();
+    }
     const version = await this.#apply({ ...changes, ...this.#activity() });
     this.attributes.committed(changes, version);
+  }
+
+  /** Commits wait in this process (TIME_BASED_WRITE) unless there is no room, or the id is no longer written to. */
+  #isKept(changes: Changes): boolean {
+    const { deferred } = this.visit.context;
+    const { key, state } = this.#known!;
+    return deferred !== null && state === "live" && deferred.keep(key, changes, this.#activity().expiresAtMs);
+  }
+
+  /** What this server keeps of the session reaches the store before what follows. */
+  async writeKept(): Promise<void> {
+    const { deferred } = this.visit.context;
+    if (deferred !== null && this.#known) await deferred.write(this.#known.key, this.visit.budget);
   }
 
   /** One write that expects nothing. */
@@ -163,6 +180,7 @@ export class StoredSession {
   ): Promise<void> {
     if (!this.#known) return this.create(changes, principal, own);
     this.#requireHeaders("renew the session id");
+    await this.writeKept();
     const created = await this.visit.renew(
       this.#known.key,
       (final) => withChanges(final.attributes, changes, own),
@@ -178,6 +196,7 @@ export class StoredSession {
   async update(name: string, change: Change): Promise<unknown> {
     if (!this.#known) return this.#beginWith(name, change);
     const { updates } = this.visit.context;
+    if (this.visit.context.deferred !== null) await this.writeKept();
     // Set by this request and not stored yet: whatever others store meanwhile, this is what the change begins with.
     const isPending = this.attributes.isChanged(name);
     const local = this.attributes.current(name);
@@ -219,6 +238,7 @@ export class StoredSession {
     const key = this.#known?.key ?? this.#presentedKey;
     const isAlias = this.#known?.state === "superseded";
     const hasEnded = key !== null && (await this.visit.destroy(key));
+    if (key !== null) this.visit.context.deferred?.forget(key);
     this.#ended();
     // The cookie of an id that was renewed, unknown or ended before is left alone: the browser may hold a newer one.
     this.#cookie = hasEnded && !isAlias && !this.#beganHere ? "clear" : "none";
