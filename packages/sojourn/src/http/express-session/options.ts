@@ -1,10 +1,12 @@
 /** The options of `session()`, checked once and completed with express-session's defaults. */
 import { systemClock } from "../../core/clock.ts";
+import type { SessionStore } from "../../store/store.ts";
 import { Cookie, type CookieOptions } from "./cookie.ts";
 import type { Secret } from "./cookie-header.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { isSecure } from "./request.ts";
 import { Session } from "./session.ts";
+import { isSojournStore, type SojournStoreOptions, storeOver } from "./sojourn-store.ts";
 import type { Store } from "./store.ts";
 import type { SessionRequest, StoreLike } from "./types.ts";
 import { deprecate, warn } from "./warnings.ts";
@@ -15,11 +17,14 @@ export const STORE_TIMEOUT_MS_DEFAULT = 10_000;
 // biome-ignore lint/suspicious/noExplicitAny: programs write the request type of their framework here
 type AnyRequest = any;
 
-export interface SessionOptions {
+export interface SessionOptions extends SojournStoreOptions {
   /** Signs the id cookie; a list while rotating, newest first: the first signs, all are accepted. */
   secret?: Secret | readonly Secret[] | undefined;
-  /** An express-session store. Default: a new `MemoryStore`. */
-  store?: StoreLike | undefined;
+  /**
+   * An express-session store, or one of Sojourn's (`redisStore(…)`, `sessionServers(…)`, `memoryStore()`): then requests
+   * store only what they changed, and `resave` means nothing. Default: a new `MemoryStore`.
+   */
+  store?: StoreLike | SessionStore | undefined;
   /** Fixed, or drawn up for each request. */
   cookie?: CookieOptions | ((req: AnyRequest) => CookieOptions) | undefined;
   /** The cookie's name. Default "connect.sid". */
@@ -69,7 +74,10 @@ export function resolveOptions(options: SessionOptions): Setup {
     throw new TypeError('unset option must be "destroy" or "keep"');
   }
   if (!(storeTimeoutMs > 0)) throw new TypeError("storeTimeoutMs option must be more than 0 ms, or Infinity");
-  const store = (options.store || new MemoryStore()) as Store;
+  const isSojourns = options.store ? isSojournStore(options.store) : false;
+  const store = isSojourns
+    ? storeOver(options.store as SessionStore, options)
+    : ((options.store || new MemoryStore()) as Store);
   if (process.env.NODE_ENV === "production" && store instanceof MemoryStore) {
     warn(
       "MEMORY_STORE",
@@ -81,7 +89,7 @@ export function resolveOptions(options: SessionOptions): Setup {
     store,
     name: options.name || options.key || "connect.sid",
     proxy,
-    resave: booleanOr(true, "resave", options.resave),
+    resave: !isSojourns && booleanOr(true, "resave", options.resave),
     saveUninitialized: booleanOr(true, "saveUninitialized", options.saveUninitialized),
     rolling: Boolean(options.rolling),
     unsetDestroys: unset === "destroy",
