@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
-import session, { type SessionOptions, type WithSession } from "./index.ts";
+import session, { type SessionMiddleware, type SessionOptions, type WithSession } from "./index.ts";
 
 export type Req = IncomingMessage & WithSession & { secure?: boolean; session: Record<string, unknown> };
 export type Handler = (req: Req, res: ServerResponse) => unknown;
@@ -21,9 +21,13 @@ export interface Site {
 }
 
 /** Bare node:http. An error before the answer is answered 500 with its message, a later one only noted. */
-export async function site(options: SessionOptions, handler: Handler): Promise<Site> {
+export function site(options: SessionOptions, handler: Handler): Promise<Site> {
+  return siteWith(session({ ...OPTIONS, ...options }), handler);
+}
+
+/** The same behind any middleware of this kind. */
+export async function siteWith(middleware: SessionMiddleware, handler: Handler): Promise<Site> {
   const errors: unknown[] = [];
-  const middleware = session({ ...OPTIONS, ...options });
   const server = createServer((req, res) => {
     const failed = (error: unknown) => {
       errors.push(error);

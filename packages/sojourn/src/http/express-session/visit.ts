@@ -52,6 +52,8 @@ export class Visit implements SessionVisit {
   #original: Picture = EMPTY;
   #saved: { readonly id: string; readonly picture: Picture } | undefined;
   #isTouched = false;
+  /** This response has stored it already, deadline included. */
+  #isStored = false;
   /** There is no session to end: none was begun yet, or it was ended. */
   #hasEnded = true;
   /** Calls of the application under way, and who waits for all of them. */
@@ -259,9 +261,10 @@ export class Visit implements SessionVisit {
     if (typeof sessionID !== "string") return undefined;
     this.#touch(session);
     if (this.#mustSave(session)) {
+      this.#isStored = true;
       return { start: (done) => session.save(done), isNeeded: this.#isModified(session) };
     }
-    if (!isLast || isNew || !storeTouches) return undefined;
+    if (!isLast || isNew || this.#isStored || !storeTouches) return undefined;
     return {
       start: (done) =>
         callStore(
