@@ -8,6 +8,7 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { ROOT } from "./source.ts";
 
+const NAME = /^\/\/ ([\w-]+)\.ts\n/;
 const START_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 15_000;
 
@@ -19,6 +20,22 @@ export function programsOf(page: string): Map<string, string> {
     if (name && program) programs.set(name, program);
   }
   return programs;
+}
+
+/** A fenced `ts` block as it stands. */
+export interface Snippet {
+  /** As its first line says, `// name.ts`; otherwise `line-12`, where it begins. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Every `ts` block of a page, named or not. */
+export function snippetsOf(page: string): Snippet[] {
+  const text = readFileSync(join(ROOT, page), "utf8");
+  return [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => ({
+    name: NAME.exec(match[1] ?? "")?.[1] ?? `line-${text.slice(0, match.index).split("\n").length}`,
+    text: match[1] ?? "",
+  }));
 }
 
 /**

@@ -3,20 +3,15 @@ import type { Server } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import express5, { type Express } from "express";
-import { Passport, type Strategy } from "passport";
+import { Passport } from "passport";
+import { Strategy as LocalStrategy } from "passport-local";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { createSessions } from "../sessions/create-sessions.ts";
 import { memoryStore } from "../store/memory.ts";
 import { expressSessions } from "./express.ts";
 import { type PassportSessionsOptions, passportSessions } from "./passport.ts";
 
-// Neither comes with types.
-const require = createRequire(import.meta.url);
-const express4 = require("express4") as () => Express;
-const { Strategy: LocalStrategy } = require("passport-local") as {
-  Strategy: new (verify: (name: string, password: string, done: Verified) => void) => Strategy;
-};
-type Verified = (error: unknown, user: User | false) => void;
+const express4: () => Express = createRequire(import.meta.url)("express4");
 
 interface User {
   readonly id: number;

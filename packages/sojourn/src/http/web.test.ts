@@ -94,6 +94,20 @@ test("a SessionError is answered with its status and code: a store that is down 
   ]);
 });
 
+test("the sessions may be made at the first request", async () => {
+  let made = 0;
+  const handler = webSessions(
+    () => {
+      made++;
+      return sessions;
+    },
+    (_request, session) => Response.json(session.isNew),
+  );
+  expect(made).toBe(0);
+  expect(await (await handler(new Request("http://shop.example/"))).json()).toBe(true);
+  expect(made).toBe(1);
+});
+
 test("any other error goes to the caller, and nothing is stored", async () => {
   const handler = webSessions(sessions, (_request, session) => {
     session.set("user", "ada");

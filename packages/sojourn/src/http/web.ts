@@ -29,20 +29,23 @@ export interface WebSessionsOptions extends MountOptions<Request> {
  * A handler that gets its session, loaded, as the second argument; whatever its caller passes after the request (Next.js:
  * `{ params }`; workers: `env`) follows. A `SessionError` it throws is answered with the error's status, headers and
  * `{"code","message"}`; every other error is thrown on, and what the handler had changed is then not stored.
+ *
+ * @param sessions  or a function that makes or finds them at the first request: Next.js loads modules while it builds
  */
 export function webSessions<
   Data extends object = DefaultData,
   Req extends Request = Request,
   Rest extends unknown[] = [],
 >(
-  sessions: WebScopeSource<Data>,
+  sessions: WebScopeSource<Data> | (() => WebScopeSource<Data>),
   handler: (request: Req, session: Session<Data>, ...rest: Rest) => Response | Promise<Response>,
   options: WebSessionsOptions = {},
 ): (request: Req, ...rest: Rest) => Promise<Response> {
   const { isSecure } = options;
   const visitOptions = mounted(options, ["isSecure"]);
   return async function sojournSessions(request, ...rest) {
-    const scope = sessions.open(request, isSecure ? { secure: isSecure(request) } : {});
+    const source = typeof sessions === "function" ? sessions() : sessions;
+    const scope = source.open(request, isSecure ? { secure: isSecure(request) } : {});
     try {
       const session = await scope.session(visitOptions(request)?.());
       return await scope.respond(await handler(request, session, ...rest));
