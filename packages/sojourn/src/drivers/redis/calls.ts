@@ -10,10 +10,11 @@
 import type { Clock, Timer } from "../../core/clock.ts";
 import { SessionError, StoreUnavailableError } from "../../core/errors.ts";
 import type { ReadOptions } from "../../store/store.ts";
+import { type Answered, Call, commandOf, isLate, type Work } from "./call.ts";
 import { Deadlines, type Due } from "./deadlines.ts";
 import { asSessionError, faultOf, isNoScript, STORE_NAME } from "./errors.ts";
-import type { Argument, RedisPort, Send } from "./port.ts";
-import { LOOK, type Script } from "./scripts.ts";
+import type { RedisPort, Send } from "./port.ts";
+import { LOOK } from "./scripts.ts";
 import { ServerClock } from "./server-clock.ts";
 
 const ATTEMPTS_MAX = 4;
@@ -22,23 +23,6 @@ const PROBE_FIRST_MS = 50;
 const PROBE_MAX_MS = 1_000;
 const PROBE_TIMEOUT_MS = 1_000;
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-
-/** A reply and the clock of the node that gave it. */
-export interface Answered {
-  readonly reply: readonly unknown[];
-  readonly clock: ServerClock;
-}
-
-/** What a script call is made of. */
-export interface Work {
-  readonly script: Script;
-  readonly key: string;
-  /** Goes in front of `more`, behind the deadline: "by …". Undefined: a script without arguments. */
-  readonly head?: string | ((clock: ServerClock) => string);
-  readonly more?: readonly Argument[];
-  /** In words, for messages: "read the session". */
-  readonly action: string;
-}
 
 interface Outage {
   readonly error: unknown;
@@ -198,6 +182,11 @@ export class Calls {
     return this.#beginning;
   }
 
+  /** Connects ahead of the first call. Failing is found out, and tried again, by calls. */
+  begin(): void {
+    this.#begin().catch(() => undefined);
+  }
+
   /** The client could not connect; while it never did, nobody waits for its next attempt. */
   failed(error: unknown): void {
     const [first] = this.#waiting;
@@ -302,8 +291,9 @@ export class Calls {
   }
 
   readonly #timedOut = (call: Call): void => {
+    const hasWaited = this.#waiting.has(call);
     call.unavailable(`did not answer within ${call.timeoutMs} ms`);
-    if (this.#waiting.has(call)) {
+    if (hasWaited) {
       this.#outage("", call.work.key, new Error("no connection yet"));
       return;
     }
@@ -377,83 +367,4 @@ export class Calls {
   #jitter(): number {
     return 0.5 + (this.#clock.randomBytes(1)[0] as number) / 510;
   }
-}
-
-class Call implements Due {
-  readonly work: Work;
-  readonly deadlineMs: number;
-  readonly timeoutMs: number;
-  readonly promise: Promise<Answered>;
-  attempts = 0;
-  sentMs = 0;
-  isSettled = false;
-  timedOut!: (call: Call) => void;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onSettled: (call: Call) => void;
-  #resolve!: (answered: Answered) => void;
-  #reject!: (error: unknown) => void;
-
-  constructor(
-    work: Work,
-    deadlineMs: number,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    onSettled: (call: Call) => void,
-  ) {
-    this.work = work;
-    this.deadlineMs = deadlineMs;
-    this.timeoutMs = timeoutMs;
-    this.#signal = signal;
-    this.#onSettled = onSettled;
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    signal?.addEventListener("abort", this.#aborted, { once: true });
-  }
-
-  due(): void {
-    this.timedOut(this);
-  }
-
-  resolve(answered: Answered): void {
-    if (this.#settle()) this.#resolve(answered);
-  }
-
-  reject(error: unknown): void {
-    if (this.#settle()) this.#reject(error);
-  }
-
-  /** With what the client or the server said. */
-  fail(error: unknown): void {
-    if (!this.isSettled) this.reject(asSessionError(error, this.work.action));
-  }
-
-  unavailable(found: string): void {
-    this.reject(new StoreUnavailableError(STORE_NAME, this.work.action, found));
-  }
-
-  readonly #aborted = (): void => this.reject(this.#signal?.reason);
-
-  #settle(): boolean {
-    if (this.isSettled) return false;
-    this.isSettled = true;
-    this.#signal?.removeEventListener("abort", this.#aborted);
-    this.#onSettled(this);
-    return true;
-  }
-}
-
-function commandOf({ work, deadlineMs }: Call, clock: ServerClock, command: "EVALSHA" | "EVAL"): Argument[] {
-  const { script, key, head, more } = work;
-  const which = command === "EVALSHA" ? script.sha : script.source;
-  if (head === undefined) return [command, which, "1", key];
-  const rest = typeof head === "string" ? head : head(clock);
-  const args: Argument[] = [command, which, "1", key, `${clock.deadline(deadlineMs)} ${rest}`];
-  if (more) for (const argument of more) args.push(argument);
-  return args;
-}
-
-function isLate(part: unknown): boolean {
-  return Buffer.isBuffer(part) && part.length === 1 && part[0] === 0x6c;
 }

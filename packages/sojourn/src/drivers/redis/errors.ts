@@ -42,6 +42,10 @@ export function isFull(error: unknown): boolean {
   return error instanceof SessionError && error.code === "STORE_FULL";
 }
 
+export function isClosed(error: unknown): boolean {
+  return error instanceof SessionError && error.code === "STORE_CLOSED";
+}
+
 /** The caller's error. `action` in words: "read the session". */
 export function asSessionError(error: unknown, action: string): SessionError {
   const code = replyCode(error);

@@ -1,13 +1,10 @@
 /** The first look at a server: is it new enough, may it evict, who follows it. */
 import type { RedisDiagnostic } from "./options.ts";
 import type { RedisPort, Send } from "./port.ts";
+import { APPLY, CREATE, DESTROY, LOOK, READ, SUPERSEDE, TOUCH } from "./scripts.ts";
 
 const VERSION_MIN = 7;
-
-export interface Greeted {
-  /** Of all primaries together. */
-  readonly replicas: number;
-}
+const SCRIPTS = [READ, CREATE, APPLY, TOUCH, DESTROY, SUPERSEDE, LOOK];
 
 /**
  * @throws {Error} when a server is too old for scripts with flags
@@ -16,14 +13,14 @@ export async function greet(
   port: RedisPort,
   tell: (diagnostic: RedisDiagnostic) => void,
   toldBefore: Set<string>,
-): Promise<Greeted> {
-  const infos = await Promise.all([...(await port.nodes())].map(([, send]) => infoOf(send)));
+): Promise<void> {
+  const sends = [...(await port.nodes()).values()];
+  const infos = await Promise.all(sends.map(infoOf));
   const warn = (code: RedisDiagnostic["code"], message: string) => {
     if (toldBefore.has(code)) return;
     toldBefore.add(code);
     tell({ level: "warn", code, message });
   };
-  let replicas = 0;
   for (const info of infos) {
     const version = info.get("redis_version") ?? "";
     if (!(Number.parseInt(version, 10) >= VERSION_MIN)) {
@@ -40,7 +37,6 @@ export async function greet(
       );
     }
     const followers = Number(info.get("connected_slaves") ?? 0);
-    replicas += followers;
     // The line is there only with min-replicas-to-write above 0.
     if (followers > 0 && !info.has("min_slaves_good_slaves")) {
       warn(
@@ -50,7 +46,9 @@ export async function greet(
       );
     }
   }
-  return { replicas };
+  // So that no first call is sent twice. A user who may not do this gets there by NOSCRIPT.
+  const loads = sends.flatMap((send) => SCRIPTS.map(({ source }) => send(["SCRIPT", "LOAD", source])));
+  await Promise.allSettled(loads);
 }
 
 async function infoOf(send: Send): Promise<Map<string, string>> {

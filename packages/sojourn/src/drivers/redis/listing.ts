@@ -1,128 +1,111 @@
-/**
- * Looking through all sessions. SCAN finds every key that is there throughout, but some twice, in no order and per node;
- * pages need each once. So a scan's keys are put in order, and a page is what follows the last key of the page before.
- *
- * One scan serves many pages: its keys are kept for the next ones, at most `KEPT_MAX` of them. A cursor names the scan it
- * belongs to; in another process, or later, it leads to a scan of its own, which is as right and only slower.
- */
+/** Looking through the store: metadata of those that live, a page at a time or counted. */
 import type { Clock } from "../../core/clock.ts";
 import { isSessionKey, type SessionKey } from "../../core/ids.ts";
 import { invalidOption } from "../../store/check.ts";
+import type { ListOptions, ReadOptions, SessionPage, SessionSummary } from "../../store/store.ts";
 import type { Calls } from "./calls.ts";
-import type { Send } from "./port.ts";
-import { textOf } from "./record.ts";
+import { type KeyPage, KeyScan } from "./key-scan.ts";
+import type { Principals } from "./principals.ts";
+import { summaryOf } from "./record.ts";
+import { SUMMARY, sessionName } from "./scripts.ts";
+import type { Times } from "./times.ts";
 
-const COUNT_PER_STEP = "1000";
-const KEPT_MAX = 20_000;
-const KEPT_MS = 30_000;
-
-interface Scan {
-  readonly id: string;
-  /** Ascending. */
-  readonly keys: readonly SessionKey[];
-  /** There may be more behind the last key. */
-  readonly isCut: boolean;
-  readonly atMs: number;
-}
-
-export interface KeyPage {
-  readonly keys: readonly SessionKey[];
-  readonly cursor: string | undefined;
-}
+/** Looking through a server takes as long as it is large; with `timeoutMs`, as long as its caller waits. */
+const LIST_TIMEOUT_MS_DEFAULT = 10_000;
+const AT_ONCE = 500;
 
 export class Listing {
   readonly #calls: Calls;
   readonly #clock: Clock;
+  readonly #times: Times;
+  readonly #principals: Principals;
   readonly #prefix: string;
-  #kept: Scan | undefined;
+  readonly #scan: KeyScan;
 
-  constructor(calls: Calls, clock: Clock, prefix: string) {
+  constructor(calls: Calls, clock: Clock, times: Times, principals: Principals, prefix: string) {
     this.#calls = calls;
     this.#clock = clock;
+    this.#times = times;
+    this.#principals = principals;
     this.#prefix = prefix;
+    this.#scan = new KeyScan(calls, clock, prefix);
   }
 
-  /** Up to `limit` keys behind the cursor. They may have ended meanwhile. */
-  async page(cursor: string | undefined, limit: number, deadlineMs: number): Promise<KeyPage> {
-    const [id, after] = cursor === undefined ? ["", ""] : parseCursor(cursor);
-    let scan = this.#kept;
-    const isUsable =
-      scan !== undefined &&
-      scan.id === id &&
-      this.#clock.monotonicMs() - scan.atMs < KEPT_MS &&
-      (!scan.isCut || after < (scan.keys.at(-1) ?? ""));
-    if (!isUsable || scan === undefined) {
-      scan = await this.#scan(after, deadlineMs);
-      this.#kept = scan;
+  async list(options: ListOptions): Promise<SessionPage> {
+    const { principal, cursor, limit = 100 } = options;
+    if (!(Number.isInteger(limit) && limit >= 1 && limit <= 1000)) {
+      throw invalidOption("list sessions", `the limit is ${limit}, expected 1..1000`);
     }
-    const first = firstBehind(scan.keys, after);
-    const keys = scan.keys.slice(first, first + limit);
-    const last = keys.at(-1);
-    const isLast = first + limit >= scan.keys.length && !scan.isCut;
-    return { keys, cursor: isLast || last === undefined ? undefined : `${scan.id}.${last}` };
+    const deadlineMs = this.#deadline(options);
+    const members = principal === undefined ? undefined : await this.#members(principal, deadlineMs);
+    const sessions: SessionSummary[] = [];
+    let next = cursor;
+    do {
+      const wanted = limit - sessions.length;
+      const page = members ? pageOf(members, next, wanted) : await this.#scan.page(next, wanted, deadlineMs);
+      sessions.push(...(await this.#summaries(page.keys, principal, deadlineMs)));
+      next = page.cursor;
+      // Those that ended since the scan leave room for others.
+    } while (next !== undefined && sessions.length < limit);
+    return next === undefined ? { sessions } : { sessions, next };
   }
 
-  async count(deadlineMs: number): Promise<number> {
-    const keys = new Set<string>();
-    await this.#everyKey(deadlineMs, (key) => keys.add(key));
-    return keys.size;
+  async count(options: ReadOptions & { readonly principal?: string }): Promise<number> {
+    const deadlineMs = this.#deadline(options);
+    const { principal } = options;
+    if (principal === undefined) return this.#scan.count(deadlineMs);
+    const members = await this.#members(principal, deadlineMs);
+    return (await this.#summaries(members, principal, deadlineMs)).length;
   }
 
-  async #scan(after: string, deadlineMs: number): Promise<Scan> {
-    let keys: SessionKey[] = [];
-    let isCut = false;
-    const reduce = () => {
-      keys = [...new Set(keys)].sort();
-      if (keys.length > KEPT_MAX) {
-        keys.length = KEPT_MAX;
-        isCut = true;
-      }
-    };
-    await this.#everyKey(deadlineMs, (key) => {
-      if (key > after && keys.push(key) > 2 * KEPT_MAX) reduce();
+  #deadline(options: ReadOptions): number {
+    return this.#clock.monotonicMs() + (options.timeoutMs ?? LIST_TIMEOUT_MS_DEFAULT);
+  }
+
+  async #members(principal: string, deadlineMs: number): Promise<SessionKey[]> {
+    const timeoutMs = deadlineMs - this.#clock.monotonicMs();
+    return (await this.#principals.members(principal, { timeoutMs })).sort();
+  }
+
+  /** Of those that live, and belong to the principal if one is given. */
+  async #summaries(
+    keys: readonly SessionKey[],
+    principal: string | undefined,
+    deadlineMs: number,
+  ): Promise<SessionSummary[]> {
+    const found = await inTurn(keys, async (key) => {
+      const work = {
+        script: SUMMARY,
+        key: sessionName(this.#prefix, key),
+        head: "",
+        action: "list sessions",
+      };
+      const timeoutMs = deadlineMs - this.#clock.monotonicMs();
+      const { reply, clock } = await this.#calls.run(work, { timeoutMs });
+      return summaryOf(key, reply, this.#times.toLocal(clock));
     });
-    reduce();
-    const id = this.#clock.randomBytes(6).toString("base64url");
-    return { id, keys, isCut, atMs: this.#clock.monotonicMs() };
-  }
-
-  /** Live sessions only: nothing else is a hash of such a name. */
-  async #everyKey(deadlineMs: number, found: (key: SessionKey) => void): Promise<void> {
-    const pattern = `${this.#prefix}:s:{*}`;
-    const from = `${this.#prefix}:s:{`.length;
-    const scanNode = async (send: Send) => {
-      let cursor = "0";
-      do {
-        const command = ["SCAN", cursor, "MATCH", pattern, "COUNT", COUNT_PER_STEP, "TYPE", "hash"];
-        const reply = await this.#calls.within(send(command), deadlineMs, "list sessions");
-        const [next, names] = reply as [unknown, readonly unknown[]];
-        for (const name of names) {
-          const key = textOf(name).slice(from, -1);
-          if (isSessionKey(key)) found(key);
-        }
-        cursor = textOf(next);
-      } while (cursor !== "0");
-    };
-    const nodes = await this.#calls.nodes(deadlineMs, "list sessions");
-    await Promise.all([...nodes.values()].map(scanNode));
+    return found.filter((summary): summary is SessionSummary => {
+      return summary !== null && (principal ?? summary.principal) === summary.principal;
+    });
   }
 }
 
-function parseCursor(cursor: string): [string, string] {
-  const dot = cursor.indexOf(".");
-  const after = cursor.slice(dot + 1);
-  if (dot < 1 || !isSessionKey(after)) {
+/** At most so many under way: a large principal must not push others out. */
+export async function inTurn<T>(
+  keys: readonly SessionKey[],
+  act: (key: SessionKey) => Promise<T>,
+): Promise<T[]> {
+  const results: T[] = [];
+  for (let from = 0; from < keys.length; from += AT_ONCE) {
+    results.push(...(await Promise.all(keys.slice(from, from + AT_ONCE).map(act))));
+  }
+  return results;
+}
+
+function pageOf(keys: readonly SessionKey[], after: string | undefined, limit: number): KeyPage {
+  if (after !== undefined && !isSessionKey(after)) {
     throw invalidOption("list sessions", "the cursor is none that list gave");
   }
-  return [cursor.slice(0, dot), after];
-}
-
-function firstBehind(keys: readonly SessionKey[], after: string): number {
-  let [low, high] = [0, keys.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((keys[middle] as string) > after) high = middle;
-    else low = middle + 1;
-  }
-  return low;
+  const rest = after === undefined ? keys : keys.filter((key) => key > after);
+  return { keys: rest.slice(0, limit), cursor: rest.length > limit ? rest[limit - 1] : undefined };
 }

@@ -6,6 +6,7 @@ interface Instance {
   readonly status: string;
   connect(): Promise<unknown>;
   disconnect(): void;
+  duplicate(override?: object): unknown;
   on(event: string, listener: (...args: never[]) => void): unknown;
   off(event: string, listener: (...args: never[]) => void): unknown;
   once(event: string, listener: () => void): unknown;
@@ -34,6 +35,7 @@ export interface IoRedisCluster extends Instance {
 abstract class IoRedisBase<R extends Instance> {
   readonly isOurs = false;
   protected readonly redis: R;
+  readonly #sides = new Map<string, IoRedis>();
   #listening: [string, (...args: never[]) => void][] = [];
   #becomingReady: Promise<void> | undefined;
 
@@ -70,7 +72,23 @@ abstract class IoRedisBase<R extends Instance> {
     for (const [event, listener] of this.#listening) this.redis.on(event, listener);
   }
 
+  protected besides(node: string, of: () => IoRedis): Send {
+    let side = this.#sides.get(node);
+    if (side === undefined) {
+      const made = of().duplicate({ lazyConnect: true, retryStrategy: null }) as IoRedis;
+      made.on("error", () => undefined);
+      // Made anew when it is needed again.
+      made.once("end", () => this.#sides.delete(node));
+      made.connect().catch(() => undefined);
+      this.#sides.set(node, made);
+      side = made;
+    }
+    const connection = side;
+    return (args) => call(connection, args);
+  }
+
   async close(): Promise<void> {
+    for (const side of this.#sides.values()) side.disconnect();
     for (const [event, listener] of this.#listening) this.redis.off(event, listener);
   }
 }
@@ -85,6 +103,10 @@ export class IoRedisPort extends IoRedisBase<IoRedis> implements RedisPort {
   async nodes(): Promise<ReadonlyMap<string, Send>> {
     return new Map([["", (args: Argument[]) => call(this.redis, args)]]);
   }
+
+  async side(node: string): Promise<Send> {
+    return this.besides(node, () => this.redis);
+  }
 }
 
 export class IoRedisClusterPort extends IoRedisBase<IoRedisCluster> implements RedisPort {
@@ -95,12 +117,22 @@ export class IoRedisClusterPort extends IoRedisBase<IoRedisCluster> implements R
   }
 
   async nodes(): Promise<ReadonlyMap<string, Send>> {
-    return new Map(
-      this.redis
-        .nodes("master")
-        .map((node) => [`${node.options.host}:${node.options.port}`, (args: Argument[]) => call(node, args)]),
-    );
+    const masters = this.redis.nodes("master");
+    return new Map(masters.map((node) => [nameOf(node), (args: Argument[]) => call(node, args)]));
   }
+
+  async side(node: string): Promise<Send> {
+    return this.besides(node, () => {
+      const master = this.redis.nodes("master").find((each) => nameOf(each) === node);
+      if (!master) throw new Error("the node has left the cluster");
+      return master;
+    });
+  }
+}
+
+/** As in the table of slots. */
+function nameOf({ options }: IoRedis): string {
+  return `${options.host}:${options.port}`;
 }
 
 function call(redis: Instance, [command, ...args]: Argument[]): Promise<unknown> {

@@ -12,6 +12,7 @@ interface Client {
   connect(): Promise<unknown>;
   close(): Promise<void>;
   destroy(): void;
+  duplicate(): unknown;
   on(event: string, listener: (...args: never[]) => void): unknown;
   off(event: string, listener: (...args: never[]) => void): unknown;
   once(event: string, listener: () => void): unknown;
@@ -46,12 +47,34 @@ abstract class NodeRedisPort<C extends Client> {
   protected readonly redis: C;
   /** What the client emits when commands can be sent. */
   protected readonly readyEvent: string = "ready";
+  readonly #sides = new Map<string, Promise<StandaloneClient>>();
   #listening: [string, (...args: never[]) => void][] = [];
   #becomingReady: Promise<void> | undefined;
 
   constructor(redis: C, isOurs: boolean) {
     this.redis = redis;
     this.isOurs = isOurs;
+  }
+
+  protected besides(node: string, of: () => Promise<StandaloneClient>): Promise<Send> {
+    let side = this.#sides.get(node);
+    if (side === undefined) {
+      side = this.#duplicated(node, of);
+      this.#sides.set(node, side);
+      side.catch(() => this.#sides.delete(node));
+    }
+    return side.then((client) => (args) => client.sendCommand(args, OPTIONS));
+  }
+
+  async #duplicated(node: string, of: () => Promise<StandaloneClient>): Promise<StandaloneClient> {
+    const client = (await of()).duplicate() as StandaloneClient;
+    client.on("error", () => {
+      // Made anew when it is needed again.
+      this.#sides.delete(node);
+      ended(client);
+    });
+    await client.connect();
+    return client;
   }
 
   async ready(): Promise<void> {
@@ -82,6 +105,8 @@ abstract class NodeRedisPort<C extends Client> {
   }
 
   async close(): Promise<void> {
+    for (const side of this.#sides.values()) void side.then(ended, () => undefined);
+    this.#sides.clear();
     if (this.isOurs) {
       if (this.redis.isOpen) this.redis.destroy();
       return;
@@ -104,6 +129,10 @@ export class StandalonePort extends NodeRedisPort<StandaloneClient> implements R
   async nodes(): Promise<ReadonlyMap<string, Send>> {
     return new Map([["", (args: Argument[]) => this.redis.sendCommand(args, OPTIONS)]]);
   }
+
+  side(node: string): Promise<Send> {
+    return this.besides(node, async () => this.redis);
+  }
 }
 
 export class SentinelPort extends NodeRedisPort<SentinelClient> implements RedisPort {
@@ -119,6 +148,11 @@ export class SentinelPort extends NodeRedisPort<SentinelClient> implements Redis
 
   async nodes(): Promise<ReadonlyMap<string, Send>> {
     return new Map([["", (args: Argument[]) => this.redis.sendCommand(false, args, OPTIONS)]]);
+  }
+
+  /** Which server that is changes with a fail-over, so only the client's own connection follows it. */
+  async side(): Promise<Send> {
+    return (args) => this.redis.sendCommand(false, args, OPTIONS);
   }
 }
 
@@ -143,4 +177,16 @@ export class ClusterPort extends NodeRedisPort<ClusterClient> implements RedisPo
     }
     return nodes;
   }
+
+  side(node: string): Promise<Send> {
+    return this.besides(node, async () => {
+      const master = this.redis.masters.find(({ address }) => address === node);
+      if (!master) throw new Error("the node has left the cluster");
+      return this.redis.nodeClient(master);
+    });
+  }
+}
+
+function ended(client: StandaloneClient): void {
+  if (client.isOpen) client.destroy();
 }

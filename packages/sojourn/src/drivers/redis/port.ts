@@ -15,6 +15,8 @@ export interface RedisPort {
   nodeOf(key: string): string;
   /** Every primary by name, with a way to it alone. */
   nodes(): Promise<ReadonlyMap<string, Send>>;
+  /** A second connection to that node, kept for commands that block theirs. */
+  side(node: string): Promise<Send>;
   /** Resolves when commands can be sent. Called before the first one and again after an outage. */
   ready(): Promise<void>;
   /** Tells of errors and of being ready again. */

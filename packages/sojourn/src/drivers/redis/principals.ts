@@ -1,9 +1,4 @@
-/**
- * Whose sessions are where, and that ending all of them reaches logins under way.
- *
- * A login is entered in the index, then stored, then checked: an `endAll` either came before the check, which sees it and
- * ends the login, or after it, and then finds the login in the index.
- */
+/** Whose sessions are where, and when all of somebody's were last ended. What it is for: logins.ts. */
 import { createHash, hash as hashOnce } from "node:crypto";
 import type { SessionKey } from "../../core/ids.ts";
 import type { PrincipalChange } from "../../core/record.ts";

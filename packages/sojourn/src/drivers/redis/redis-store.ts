@@ -11,7 +11,7 @@
  */
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { isSessionKey, newOperationId, type SessionKey } from "../../core/ids.ts";
-import type { NewSession, PrincipalChange, SessionDelta, SessionRecord } from "../../core/record.ts";
+import type { NewSession, SessionDelta, SessionRecord } from "../../core/record.ts";
 import { finite, invalidOption, positive } from "../../store/check.ts";
 import {
   type ApplyOptions,
@@ -22,21 +22,21 @@ import {
   RENEWAL_GRACE_MS,
   type ReadOptions,
   type SessionPage,
-  type SessionSummary,
   STORE_TIMEOUT_MS_DEFAULT,
   type SupersedeOptions,
   type SupersedeResult,
   type WriteOptions,
 } from "../../store/store.ts";
-import { WallTime } from "../../store/wall-time.ts";
-import { type Answered, Calls } from "./calls.ts";
+import type { Answered } from "./call.ts";
+import { Calls } from "./calls.ts";
 import { portOf } from "./client.ts";
 import { isFull } from "./errors.ts";
 import { greet } from "./greeting.ts";
-import { type KeyPage, Listing } from "./listing.ts";
+import { inTurn, Listing } from "./listing.ts";
+import { Logins } from "./logins.ts";
 import { checkPrefix, type RedisDiagnostic, type RedisStoreOptions } from "./options.ts";
 import type { Argument, RedisPort } from "./port.ts";
-import { type Login, Principals } from "./principals.ts";
+import { Principals } from "./principals.ts";
 import {
   answeredVersion,
   bytesOf,
@@ -44,9 +44,9 @@ import {
   parseMeta,
   principalText,
   recordOf,
-  summaryOf,
   textOf,
 } from "./record.ts";
+import { Replicas } from "./replicas.ts";
 import {
   APPLY,
   APPLY_FULL,
@@ -55,44 +55,43 @@ import {
   LOOK,
   READ,
   type Script,
-  SUMMARY,
   SUPERSEDE,
+  sessionName,
+  TOMBSTONE_MAX_MS,
   TOUCH,
-  UNKNOWN_KEPT_MS,
 } from "./scripts.ts";
 import type { ServerClock } from "./server-clock.ts";
+import { Times } from "./times.ts";
 
 const PENDING_MAX_DEFAULT = 10_000;
-/** Looking through a server takes as long as it is large; a page, with `timeoutMs`, as long as its caller waits. */
-const LIST_TIMEOUT_MS_DEFAULT = 10_000;
-const AT_ONCE = 500;
 const OPERATION_ID_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
 /** Renewals that follow each other within one grace; a longer chain is somebody renewing in a loop. */
 const CHAIN_MAX = 64;
-/** Server times are written with at most 13 digits, which Lua's numbers carry exactly. */
-const SERVER_MS_MAX = 9_999_999_999_999;
+const GRACE_MS_MAX = 24 * 3_600_000;
 
 export class RedisStore implements EnumerableStore {
   readonly name = "redis";
   readonly #clock: Clock;
-  readonly #wall: WallTime;
+  readonly #times: Times;
   readonly #prefix: string;
   readonly #calls: Calls;
   readonly #tell: (diagnostic: RedisDiagnostic) => void;
   readonly #told = new Set<string>();
   readonly #principals: Principals;
+  readonly #logins: Logins;
   readonly #listing: Listing;
+  readonly #replicas: Replicas;
   #port: RedisPort | undefined;
 
   constructor(options: RedisStoreOptions) {
     this.#clock = options.clock ?? systemClock;
-    this.#wall = new WallTime(this.#clock);
+    this.#times = new Times(this.#clock);
     this.#prefix = checkPrefix(options.prefix ?? "sojourn");
     this.#tell = options.onDiagnostic ?? warnProcess;
     const port = portOf(options, this.#clock, this.#tell);
     this.#calls = new Calls({
       clock: this.#clock,
-      wallOffsetMs: () => this.#wall.toWall(0),
+      wallOffsetMs: this.#times.wallOffsetMs,
       timeoutMs: positive(options.timeoutMs ?? STORE_TIMEOUT_MS_DEFAULT, "timeoutMs"),
       pendingMax: positive(options.pendingMax ?? PENDING_MAX_DEFAULT, "pendingMax"),
       begin: () => this.#begin(port),
@@ -100,9 +99,15 @@ export class RedisStore implements EnumerableStore {
       changed: (error) => this.#outageChanged(error),
     });
     this.#principals = new Principals(this.#calls, this.#prefix);
-    this.#listing = new Listing(this.#calls, this.#clock, this.#prefix);
+    this.#logins = new Logins(this.#principals, this.#clock, this.#times, (key, operationId, options) =>
+      this.#refuse(key, operationId, options),
+    );
+    this.#listing = new Listing(this.#calls, this.#clock, this.#times, this.#principals, this.#prefix);
+    this.#replicas = new Replicas(() => this.#port, this.#clock, this.#tell);
     // The user's client may fail before the first call, and an unheard `error` ends the process.
     if (typeof port !== "function") this.#observe(port);
+    // Ours connects now, so that the first request need not wait for it.
+    else this.#calls.begin();
   }
 
   async read(key: SessionKey, options?: ReadOptions): Promise<SessionRecord | null> {
@@ -110,7 +115,7 @@ export class RedisStore implements EnumerableStore {
     const work = { script: READ, key: this.#keyOf(key), action: "read the session" };
     const { reply, clock } = await this.#calls.run(work, options);
     if (reply.length === 1) return null;
-    const toLocal = this.#toLocal(clock);
+    const toLocal = this.#times.toLocal(clock);
     // Fields and values in turn, then the time: an odd number. A superseded one tells two things more.
     if (reply.length % 2 === 1) return recordOf(key, reply, reply.length - 1, toLocal);
     const [until, successor] = String(reply[reply.length - 2]).split(" ") as [string, SessionKey];
@@ -126,22 +131,22 @@ export class RedisStore implements EnumerableStore {
     finite(session.absoluteExpiresAtMs, "absoluteExpiresAtMs");
     const operationId = this.#operationId(options);
     const principal = session.principal?.principal ?? null;
-    const login = await this.#login(session.principal, key, session.absoluteExpiresAtMs, options);
+    const login = await this.#logins.begin(session.principal, key, session.absoluteExpiresAtMs, options);
     const more: Argument[] = [];
     for (const [name, value] of session.attributes) more.push(name, bytesOf(value));
     const head = (clock: ServerClock) => {
       const nowMs = this.#clock.nowMs();
       // Drawn for each attempt: should the server have lost the first one, this is another session.
       const birth = this.#clock.randomBytes(8).toString("hex");
-      const created = this.#toServer(clock, createdAtMs ?? nowMs, Number.MIN_SAFE_INTEGER);
-      const expires = this.#toServer(clock, session.expiresAtMs);
-      const absolute = this.#toServer(clock, session.absoluteExpiresAtMs);
+      const created = this.#times.toServer(clock, createdAtMs ?? nowMs, Number.MIN_SAFE_INTEGER);
+      const expires = this.#times.toServer(clock, session.expiresAtMs);
+      const absolute = this.#times.toServer(clock, session.absoluteExpiresAtMs);
       return `${operationId} ${birth} ${created} ${expires} ${absolute} ${login?.isGone ? 1 : 0} ${principalText(principal)}`;
     };
     const { reply } = await this.#run(CREATE, key, head, "create a session", options, more);
     const answer = textOf(reply[1]);
     if (answer === "t") return { status: "taken" };
-    if (answer === "g" || (await this.#isRefused(login, key, operationId, options)))
+    if (answer === "g" || (await this.#logins.isRefused(login, key, operationId, options)))
       return { status: "gone" };
     return { status: "created", version: answeredVersion(answer) };
   }
@@ -150,10 +155,10 @@ export class RedisStore implements EnumerableStore {
     checkKey("change a session", key);
     const operationId = this.#operationId(options);
     const { principal } = delta;
-    // Whose absolute deadline that is, only the session knows: the longest keeps the index right until a touch tells.
-    const login = await this.#login(principal, key, this.#clock.nowMs() + UNKNOWN_KEPT_MS, options);
+    // Whose absolute deadline that is, only the session knows: so the longest, until a touch tells it.
+    const login = await this.#logins.begin(principal, key, this.#clock.nowMs() + TOMBSTONE_MAX_MS, options);
     const result = await this.#applyAs(key, delta, operationId, login?.isGone ?? false, options);
-    if (result.status === "applied" && (await this.#isRefused(login, key, operationId, options))) {
+    if (result.status === "applied" && (await this.#logins.isRefused(login, key, operationId, options))) {
       return { status: "gone" };
     }
     return result;
@@ -173,7 +178,7 @@ export class RedisStore implements EnumerableStore {
     const deletes = [...(delta.delete ?? [])];
     const rest = `${isDoomed ? 1 : 0} ${delta.set?.size ?? 0} ${deletes.length} ${principal ? principalText(principal.principal) : "="}`;
     const head = (clock: ServerClock) => {
-      const expires = expiresAtMs === undefined ? "-" : this.#toServer(clock, expiresAtMs);
+      const expires = expiresAtMs === undefined ? "-" : this.#times.toServer(clock, expiresAtMs);
       return `${operationId} ${seen} ${expires} ${rest}`;
     };
     const more = deltaArguments(delta, deletes);
@@ -191,7 +196,7 @@ export class RedisStore implements EnumerableStore {
     checkKey("touch a session", key);
     finite(expiresAtMs, "expiresAtMs");
     const operationId = this.#operationId(options);
-    const head = (clock: ServerClock) => `${operationId} ${this.#toServer(clock, expiresAtMs)}`;
+    const head = (clock: ServerClock) => `${operationId} ${this.#times.toServer(clock, expiresAtMs)}`;
     const { reply } = await this.#run(TOUCH, key, head, "touch a session", options);
     const [, answer, absolute, principal] = reply;
     if (Buffer.isBuffer(principal)) this.#principals.reenter(principal.toString(), key, Number(absolute));
@@ -206,7 +211,7 @@ export class RedisStore implements EnumerableStore {
       throw invalidOption("renew a session", "the successor is not the key of another session");
     }
     const operationId = this.#operationId(options);
-    const grace = Math.max(0, Math.round(Math.min(graceMs, SERVER_MS_MAX)));
+    const grace = Math.round(Math.min(Math.max(0, graceMs), GRACE_MS_MAX));
     const attempt = (verified: string) =>
       this.#run(
         SUPERSEDE,
@@ -229,15 +234,18 @@ export class RedisStore implements EnumerableStore {
     if (earlier !== "-" && earlier !== successor) {
       await this.#run(DESTROY, earlier, `${operationId} u`, "renew a session", options);
     }
-    await this.#confirmed(key, reply[2]);
-    return { status: "superseded", final: recordOf(key, fields, fields.length, this.#toLocal(clock), {}) };
+    await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
+    return {
+      status: "superseded",
+      final: recordOf(key, fields, fields.length, this.#times.toLocal(clock), {}),
+    };
   }
 
   async destroy(key: SessionKey, options?: WriteOptions): Promise<boolean> {
     checkKey("end a session", key);
     const head = `${this.#operationId(options)} d`;
     const { reply } = await this.#run(DESTROY, key, head, "end a session", options);
-    await this.#confirmed(key, reply[2]);
+    await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
     const [, , , , principal] = reply;
     if (Buffer.isBuffer(principal)) this.#principals.leave(principal.toString(), key);
     const answer = textOf(reply[1]);
@@ -249,33 +257,12 @@ export class RedisStore implements EnumerableStore {
 
   async list(options: ListOptions = {}): Promise<SessionPage> {
     this.#calls.enter("list sessions", options);
-    const { principal, cursor, limit = 100 } = options;
-    if (!(Number.isInteger(limit) && limit >= 1 && limit <= 1000)) {
-      throw invalidOption("list sessions", `the limit is ${limit}, expected 1..1000`);
-    }
-    const deadlineMs = this.#listDeadline(options);
-    const members = principal === undefined ? undefined : await this.#members(principal, deadlineMs);
-    const sessions: SessionSummary[] = [];
-    let next = cursor;
-    do {
-      const wanted = limit - sessions.length;
-      const page = members
-        ? pageOf(members, next, wanted)
-        : await this.#listing.page(next, wanted, deadlineMs);
-      sessions.push(...(await this.#summaries(page.keys, principal, deadlineMs)));
-      next = page.cursor;
-      // Those that ended since the scan leave room for others.
-    } while (next !== undefined && sessions.length < limit);
-    return next === undefined ? { sessions } : { sessions, next };
+    return this.#listing.list(options);
   }
 
   async count(options: ReadOptions & { readonly principal?: string } = {}): Promise<number> {
     this.#calls.enter("count sessions", options);
-    const deadlineMs = this.#listDeadline(options);
-    const { principal } = options;
-    if (principal === undefined) return this.#listing.count(deadlineMs);
-    const members = await this.#members(principal, deadlineMs);
-    return (await this.#summaries(members, principal, deadlineMs)).length;
+    return this.#listing.count(options);
   }
 
   async endAll(
@@ -294,7 +281,7 @@ export class RedisStore implements EnumerableStore {
       const answer = textOf(reply[1]);
       if (answer === "1") count++;
       if (answer !== "0" || textOf(reply[3]) === "X") over.push(key);
-      if (answer !== "0") await this.#confirmed(key, reply[2]);
+      if (answer !== "0") await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
     });
     return this.#principals.finish(principal, operationId, count, over, options);
   }
@@ -303,54 +290,8 @@ export class RedisStore implements EnumerableStore {
     return this.#calls.close();
   }
 
-  /** Before a login is stored. */
-  async #login(
-    change: PrincipalChange | undefined,
-    key: SessionKey,
-    absoluteExpiresAtMs: number,
-    options: ReadOptions | undefined,
-  ): Promise<Login | undefined> {
-    if (!change || change.principal === null) return undefined;
-    const { principal, ageMs } = change;
-    const absolute = (clock: ServerClock) => this.#toServer(clock, absoluteExpiresAtMs);
-    return this.#principals.enter({ principal, ageMs }, key, absolute, options);
-  }
-
-  /** After a login was stored: ends it when all of the principal were ended meanwhile. */
-  async #isRefused(
-    login: Login | undefined,
-    key: SessionKey,
-    operationId: string,
-    options: ReadOptions | undefined,
-  ): Promise<boolean> {
-    if (!login || !(await this.#principals.wasEnded(login, options))) return false;
+  async #refuse(key: SessionKey, operationId: string, options?: ReadOptions): Promise<void> {
     await this.#run(DESTROY, key, `${operationId} r`, "end a session", options);
-    return true;
-  }
-
-  #listDeadline(options: ReadOptions): number {
-    return this.#clock.monotonicMs() + (options.timeoutMs ?? LIST_TIMEOUT_MS_DEFAULT);
-  }
-
-  async #members(principal: string, deadlineMs: number): Promise<SessionKey[]> {
-    const timeoutMs = deadlineMs - this.#clock.monotonicMs();
-    return (await this.#principals.members(principal, { timeoutMs })).sort();
-  }
-
-  /** Of those that live, and belong to the principal if one is given. */
-  async #summaries(
-    keys: readonly SessionKey[],
-    principal: string | undefined,
-    deadlineMs: number,
-  ): Promise<SessionSummary[]> {
-    const found = await inTurn(keys, async (key) => {
-      const timeoutMs = deadlineMs - this.#clock.monotonicMs();
-      const { reply, clock } = await this.#run(SUMMARY, key, "", "list sessions", { timeoutMs });
-      return summaryOf(key, reply, this.#toLocal(clock));
-    });
-    return found.filter(
-      (summary) => summary !== null && (principal === undefined || summary.principal === principal),
-    ) as SessionSummary[];
   }
 
   /** True when this successor of a superseded id was ended, or the last one that it leads to. */
@@ -383,19 +324,22 @@ export class RedisStore implements EnumerableStore {
     switch (answer[0]) {
       case "m": {
         const { version, expiresAtMs } = parseMeta(answer.slice(1));
-        return { status: "applied", version, expiresAtMs: this.#toLocal(clock)(expiresAtMs) };
+        return { status: "applied", version, expiresAtMs: this.#times.toLocal(clock)(expiresAtMs) };
       }
       case "a": {
         const expiresAtMs = Number(answer.slice(answer.lastIndexOf(" ") + 1));
         return {
           status: "applied",
           version: answeredVersion(answer),
-          expiresAtMs: this.#toLocal(clock)(expiresAtMs),
+          expiresAtMs: this.#times.toLocal(clock)(expiresAtMs),
         };
       }
       case "k": {
         const fields = reply[2] as readonly unknown[];
-        return { status: "conflict", current: recordOf(key, fields, fields.length, this.#toLocal(clock)) };
+        return {
+          status: "conflict",
+          current: recordOf(key, fields, fields.length, this.#times.toLocal(clock)),
+        };
       }
       case "b":
         return { status: "behind" };
@@ -405,7 +349,7 @@ export class RedisStore implements EnumerableStore {
   }
 
   #keyOf(key: SessionKey): string {
-    return `${this.#prefix}:s:{${key}}`;
+    return sessionName(this.#prefix, key);
   }
 
   #operationId(options: WriteOptions | undefined): string {
@@ -414,18 +358,6 @@ export class RedisStore implements EnumerableStore {
     if (!OPERATION_ID_PATTERN.test(id)) throw invalidOption("change a session", "the operation id is none");
     return id;
   }
-
-  #toServer(clock: ServerClock, wallMs: number, leastMs = 1): number {
-    const serverMs = Math.round(clock.toServer(this.#wall.toMonotonic(wallMs)));
-    return Math.min(SERVER_MS_MAX, Math.max(leastMs, serverMs));
-  }
-
-  #toLocal(clock: ServerClock): (serverMs: number) => number {
-    return (serverMs) => this.#wall.toWall(clock.toMonotonic(serverMs));
-  }
-
-  /** The end is safe when a replica has it too. */
-  async #confirmed(_key: SessionKey, _replicas: unknown): Promise<void> {}
 
   async #begin(port: RedisPort | (() => Promise<RedisPort>)): Promise<RedisPort> {
     if (this.#port === undefined) {
@@ -450,23 +382,6 @@ export class RedisStore implements EnumerableStore {
     if (error === undefined) this.#tell({ level: "info", code: "RECOVERED", message: "Redis answers again" });
     else this.#tell({ level: "info", code: "OUTAGE", message: `Redis is not reachable: ${found}` });
   }
-}
-
-/** At most so many under way: a large principal must not push others out. */
-async function inTurn<T>(keys: readonly SessionKey[], act: (key: SessionKey) => Promise<T>): Promise<T[]> {
-  const results: T[] = [];
-  for (let from = 0; from < keys.length; from += AT_ONCE) {
-    results.push(...(await Promise.all(keys.slice(from, from + AT_ONCE).map(act))));
-  }
-  return results;
-}
-
-function pageOf(keys: readonly SessionKey[], after: string | undefined, limit: number): KeyPage {
-  if (after !== undefined && !isSessionKey(after)) {
-    throw invalidOption("list sessions", "the cursor is none that list gave");
-  }
-  const rest = after === undefined ? keys : keys.filter((key) => key > after);
-  return { keys: rest.slice(0, limit), cursor: rest.length > limit ? rest[limit - 1] : undefined };
 }
 
 function checkKey(action: string, key: string): void {

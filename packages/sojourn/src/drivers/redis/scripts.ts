@@ -7,6 +7,7 @@
  *                                                  a<name>  epoch.counter.physical.logical, a space, the value
  *                        not live: a string.       S|X|N until successor length \n operations
  *                                                  S superseded, X ended, N only operations
+ *   <prefix>:s:{key}:w   written before a WAIT, for a second
  *   <prefix>:s:{key}:f   the frozen hash of a superseded session, for its grace or as long as its operation is remembered
  *
  * Times are the server's, ms. Only live sessions are hashes under their own name, so SCAN … TYPE hash finds them.
@@ -24,9 +25,15 @@ import { OPERATION_ID_KEPT_MS } from "../../store/store.ts";
 export const ATTRIBUTE_HEAD_LENGTH = 43;
 /** Of a key whose absolute deadline nobody knows, and of a principal's ending: the default absolute timeout and an hour. */
 export const UNKNOWN_KEPT_MS = 13 * 3_600_000;
-const TOMBSTONE_MAX_MS = 30 * 24 * 3_600_000;
+/** However far the absolute deadline is. */
+export const TOMBSTONE_MAX_MS = 30 * 24 * 3_600_000;
 /** A little longer than promised: an answer may be on its way when it is asked for again. */
 const OPERATION_KEPT_MS = OPERATION_ID_KEPT_MS + 1_000;
+
+/** The braces keep whatever belongs to one session in one slot of a cluster. */
+export function sessionName(prefix: string, key: string): string {
+  return `${prefix}:s:{${key}}`;
+}
 
 export interface Script {
   readonly source: string;
@@ -387,3 +394,6 @@ for i=1,#a,2 do
 end
 return {now,m,p,n,bytes}`,
 );
+
+/** A write that replicas will hear of, next to the session in its slot. */
+export const BARRIER = script("allow-oom", `return redis.call('SET',KEYS[1]..':w','','PX',1000)`);
