@@ -4,9 +4,9 @@
  */
 import { SessionError } from "../core/errors.ts";
 import { isSessionKey, type SessionId, type SessionKey, sessionKeyOf } from "../core/ids.ts";
-import { attributeBytes, type SessionRecord } from "../core/record.ts";
 import { formatVersion } from "../core/version.ts";
 import { type EnumerableStore, isEnumerable, type SessionPage, type SessionSummary } from "../store/store.ts";
+import { summaryOf } from "../store/summary.ts";
 import { isReserved } from "./attributes.ts";
 import { StoreBudget } from "./budget.ts";
 import { invalidOption, requirePrincipal } from "./check-options.ts";
@@ -122,20 +122,6 @@ export class Admin<Data extends object> {
     const { clock, store, storeBudgetMs } = this.#context.policy;
     return new StoreBudget(clock, store.name, storeBudgetMs).wait(action, call);
   }
-}
-
-function summaryOf(record: SessionRecord): SessionSummary {
-  const { key, principal, createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs, attributes } = record;
-  return {
-    key,
-    principal,
-    createdAtMs,
-    touchedAtMs,
-    expiresAtMs,
-    absoluteExpiresAtMs,
-    attributeCount: attributes.size,
-    attributeBytes: attributeBytes(attributes),
-  };
 }
 
 function keyOf(except: Pick<Session, "id"> | string | undefined): SessionKey | null {

@@ -5,16 +5,19 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { newOperationId } from "../../core/ids.ts";
+import { systemClock } from "../../core/clock.ts";
+import { newOperationId, newSessionId, type SessionKey, sessionKeyOf } from "../../core/ids.ts";
 import { nodeSessions } from "../../http/node.ts";
 import { createSessions } from "../../sessions/create-sessions.ts";
 import { isEnumerable } from "../../store/store.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
+import { FIELD } from "./blob-values.ts";
 import { type AnyConnectStore, Store } from "./connect-contract.ts";
 import { decoded, encoded, given, KEY, opened, PlainConnectStore } from "./connect-stores.test.support.ts";
 import { fastifySession } from "./express-session.test.support.ts";
 import { connectStore } from "./listing-connect-store.ts";
 
+const newKey = (): SessionKey => sessionKeyOf(newSessionId(systemClock));
 const require = createRequire(import.meta.url);
 
 const closing: (() => Promise<unknown>)[] = [];
@@ -86,6 +89,20 @@ describe("limits", () => {
     expect(versions.size).toBe(36);
     expect(processes.map((each) => each.stats().writesLost)).toEqual(processes.map(() => 0));
   });
+});
+
+test("a session that nobody can read, and those of express-session, do not keep others from being listed", async () => {
+  const { clock, plain, store, byExpress } = opened();
+  await store.create(given(clock, {}, newKey()));
+  const login = { ...given(clock, {}, newKey()), principal: { principal: "ada", ageMs: 0 } };
+  await store.create(login);
+  byExpress((session) => Object.assign(session, { user: "by express-session" }));
+  plain.set(newKey(), { cookie: {}, [FIELD]: { v: 9 } });
+  plain.set(newKey(), { cookie: {}, [FIELD]: { v: 1, key: newKey(), packed: "" } });
+  expect(await store.count()).toBe(2);
+  clock.advance(5);
+  expect(await store.endAll("ada")).toBe(1);
+  expect(await store.count()).toBe(1);
 });
 
 describe("a store that misbehaves", () => {

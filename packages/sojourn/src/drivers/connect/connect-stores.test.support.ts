@@ -5,10 +5,14 @@ import type { SessionKey } from "../../core/ids.ts";
 import type { NewSession, SessionRecord } from "../../core/record.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import type { Capability, ConformanceHarness, OpenedStore } from "../../testing/store-conformance.ts";
-import type { AnyConnectStore, ConnectCookie, ConnectSession } from "./connect-contract.ts";
-import type { ConnectStore } from "./connect-store.ts";
+import type {
+  AnyConnectStore,
+  ConnectCookie,
+  ConnectSession,
+  ListingConnectStore,
+} from "./connect-contract.ts";
 import type { ConnectDiagnostic } from "./limits.ts";
-import { connectKey, connectStore } from "./listing-connect-store.ts";
+import { connectKey, connectStore, type ListingStore } from "./listing-connect-store.ts";
 
 type Done = (error?: unknown, value?: unknown) => void;
 
@@ -112,8 +116,11 @@ export function opened(backend?: AnyConnectStore) {
   const clock = new FakeClock();
   const plain = new PlainConnectStore(clock);
   const told: ConnectDiagnostic[] = [];
-  const open = (): ConnectStore =>
-    connectStore(backend ?? plain, { clock, onDiagnostic: (event) => told.push(event) });
+  const open = (): ListingStore =>
+    connectStore((backend ?? plain) as ListingConnectStore, {
+      clock,
+      onDiagnostic: (event) => told.push(event),
+    });
   const blob = (key: string = KEY) => JSON.parse(plain.texts.get(key) ?? "null") as ConnectSession;
   /** What an express-session server does: reads the whole session, changes it, writes it. */
   const byExpress = (change: (session: ConnectSession) => void, key: string = KEY) => {

@@ -115,6 +115,26 @@ describe("as a store", () => {
     expect(sessions.stats().created).toBe(0);
   });
 
+  test("a session that was over when it was first saved is stored by a later save that gives it time", async () => {
+    const store = bare(memory());
+    const session = expiring(Date.now() - 1, { n: 1 });
+    await store.set("id", session);
+    session.cookie.expires = new Date(Date.now() + 60_000);
+    await store.set("id", session);
+    expect(await store.get("id")).toMatchObject({ n: 1 });
+  });
+
+  test("a session under a new id is a new one, whatever was copied into it from the old", async () => {
+    const store = bare(memory());
+    await store.set("old", { cookie: {}, user: "ada", cart: 1 });
+    const old = (await store.get("old"))!;
+    await store.destroy("old");
+    await store.set("new", Object.assign({ cookie: {} }, old));
+    expect(await store.get("new")).toMatchObject({ user: "ada", cart: 1 });
+    await store.set("third", old);
+    expect(await store.get("third")).toMatchObject({ user: "ada", cart: 1 });
+  });
+
   test("touch and destroy of an unknown session are no errors and create nothing", async () => {
     const store = bare(memory());
     await store.touch("id", expiring(Date.now() + 60_000));

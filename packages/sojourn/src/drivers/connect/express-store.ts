@@ -75,6 +75,7 @@ export interface ExpressStore extends EventEmitter {
 /** What a session was when it was last read or written, and the writes of it under way. */
 interface Handed {
   readonly toJSON: () => undefined;
+  readonly key: SessionKey;
   /** It came from the store, or has reached it. */
   isStored: boolean;
   texts: JsonTexts;
@@ -162,23 +163,21 @@ class SessionView {
   set(id: string, session: object): Promise<void> {
     const texts = textsOf(session, this.#mark);
     const principal = this.#options.principal?.(session as ConnectSession);
+    const key = keyOf(id);
     // One that was never read is new, or put together by hand.
-    const handed = this.#handedAs(session) ?? this.#remember(session);
+    const handed = this.#handedAs(session, key) ?? this.#remember(session, key);
     // In their order: a second `save()` that overtakes the first would measure against what is not stored yet.
-    const write = handed.writing.then(() => this.#write(keyOf(id), handed, texts, principal));
+    const write = handed.writing.then(() => this.#write(handed, texts, principal));
     handed.writing = write.catch(() => undefined);
     return write;
   }
 
-  async #write(
-    key: SessionKey,
-    handed: Handed,
-    texts: JsonTexts,
-    principal: string | null | undefined,
-  ): Promise<void> {
+  async #write(handed: Handed, texts: JsonTexts, principal: string | null | undefined): Promise<void> {
+    // Over before it began: nobody could read it.
+    if (!handed.isStored && this.#deadlineMs(texts) <= this.#clock.nowMs()) return;
     const isStored = handed.isStored
-      ? await this.#update(key, handed, texts, principal)
-      : await this.#begin(key, texts, principal);
+      ? await this.#update(handed, texts, principal)
+      : await this.#begin(handed.key, texts, principal);
     if (isStored) Object.assign(handed, { isStored, texts, principal: principal ?? null });
     else if (this.#options.endedWrites === "error") {
       throw new SessionError("SESSION_ENDED", "Cannot save a session: it was ended or has expired");
@@ -186,14 +185,9 @@ class SessionView {
   }
 
   /** Only what changed since the session was handed out. @returns false when it has ended */
-  async #update(
-    key: SessionKey,
-    handed: Handed,
-    texts: JsonTexts,
-    principal: string | null | undefined,
-  ): Promise<boolean> {
+  async #update(handed: Handed, texts: JsonTexts, principal: string | null | undefined): Promise<boolean> {
     const changed = [...texts].filter(([name, text]) => handed.texts.get(name) !== text);
-    const { status } = await this.#store.apply(key, {
+    const { status } = await this.#store.apply(handed.key, {
       set: bytesOf(changed),
       delete: missing(handed.texts.keys(), texts),
       expiresAtMs: this.#deadlineMs(texts),
@@ -205,16 +199,13 @@ class SessionView {
   /** @returns false when the id was ended */
   async #begin(key: SessionKey, texts: JsonTexts, principal: string | null | undefined): Promise<boolean> {
     const { absoluteTimeoutMs = ABSOLUTE_TIMEOUT_MS_DEFAULT } = this.#options;
-    const nowMs = this.#clock.nowMs();
     const expiresAtMs = this.#deadlineMs(texts);
     const set = bytesOf(texts);
-    // Over before it began: nobody could read it.
-    if (expiresAtMs <= nowMs) return true;
     const { status } = await this.#store.create({
       key,
       attributes: set,
       expiresAtMs,
-      absoluteExpiresAtMs: nowMs + absoluteTimeoutMs,
+      absoluteExpiresAtMs: this.#clock.nowMs() + absoluteTimeoutMs,
       ...this.#login(principal, null, 0),
     });
     if (status !== "taken") return status === "created";
@@ -244,13 +235,14 @@ class SessionView {
     const text: string | undefined = JSON.stringify(cookie);
     const texts = new Map(text === undefined ? [] : [[COOKIE_ATTRIBUTE, text] as const]);
     const expiresAtMs = this.#deadlineMs(texts);
-    const handed = this.#handedAs(session);
+    const key = keyOf(id);
+    const handed = this.#handedAs(session, key);
     if (handed?.texts.get(COOKIE_ATTRIBUTE) === text) {
-      await this.#store.touch(keyOf(id), expiresAtMs);
+      await this.#store.touch(key, expiresAtMs);
       return;
     }
     // A deadline alone never moves back, and a cookie's may: it is stored as it is.
-    const { status } = await this.#store.apply(keyOf(id), { set: bytesOf(texts), expiresAtMs });
+    const { status } = await this.#store.apply(key, { set: bytesOf(texts), expiresAtMs });
     if (handed?.isStored && status === "applied") handed.texts = new Map([...handed.texts, ...texts]);
   }
 
@@ -300,18 +292,19 @@ class SessionView {
   }
 
   /** Null when the cookie says that it is over: its deadline can be earlier than the store's, which never moves back. */
-  #handOut({ attributes, principal }: SessionRecord): ConnectSession | null {
+  #handOut({ key, attributes, principal }: SessionRecord): ConnectSession | null {
     const { session, texts } = sessionOf(attributes);
     const expiresAtMs = expiryMs(session.cookie);
     if (expiresAtMs !== undefined && expiresAtMs <= this.#clock.nowMs()) return null;
-    const handed = this.#remember(session, { texts, principal });
+    const handed = this.#remember(session, key, { texts, principal });
     if (this.#mark !== undefined) session[this.#mark] = handed;
     return session;
   }
 
-  #remember(session: object, stored?: Pick<Handed, "texts" | "principal">): Handed {
+  #remember(session: object, key: SessionKey, stored?: Pick<Handed, "texts" | "principal">): Handed {
     const handed = {
       toJSON: () => undefined,
+      key,
       isStored: stored !== undefined,
       texts: stored?.texts ?? new Map<string, string>(),
       principal: stored?.principal ?? null,
@@ -322,10 +315,11 @@ class SessionView {
     return handed;
   }
 
-  #handedAs(session: object): Handed | undefined {
-    const known = this.#handed.get(session);
-    if (known || this.#mark === undefined) return known;
-    return (session as Record<string, unknown>)[this.#mark] as Handed | undefined;
+  /** What was handed out under this key: a login may copy everything of the old session into the new one. */
+  #handedAs(session: object, key: SessionKey): Handed | undefined {
+    const marked = this.#mark && ((session as Record<string, unknown>)[this.#mark] as Handed | undefined);
+    for (const handed of [this.#handed.get(session), marked]) if (handed && handed.key === key) return handed;
+    return undefined;
   }
 
   #deadlineMs(texts: JsonTexts): number {

@@ -3,16 +3,16 @@
  * an operator's page, not for a request.
  */
 import type { SessionKey } from "../../core/ids.ts";
-import { attributeBytes, type SessionRecord } from "../../core/record.ts";
+import type { SessionRecord } from "../../core/record.ts";
 import { invalidOption } from "../../store/check.ts";
 import type {
   EnumerableStore,
   ListOptions,
   ReadOptions,
   SessionPage,
-  SessionSummary,
   WriteOptions,
 } from "../../store/store.ts";
+import { summaryOf } from "../../store/summary.ts";
 import type { AnyConnectStore, ListingConnectStore } from "./connect-contract.ts";
 import { ConnectStore, type ConnectStoreOptions } from "./connect-store.ts";
 import { isListing } from "./limits.ts";
@@ -78,20 +78,6 @@ export class ListingStore extends ConnectStore implements EnumerableStore {
       .filter(({ alias, record }) => !alias && (principal === undefined || record.principal === principal))
       .map(({ record }) => record);
   }
-}
-
-function summaryOf(record: SessionRecord): SessionSummary {
-  const { key, principal, createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs, attributes } = record;
-  return {
-    key,
-    principal,
-    createdAtMs,
-    touchedAtMs,
-    expiresAtMs,
-    absoluteExpiresAtMs,
-    attributeCount: attributes.size,
-    attributeBytes: attributeBytes(attributes),
-  };
 }
 
 /**

@@ -3,11 +3,12 @@
  * and what can be noticed on the way. Whoever writes holds the key in the store's queue.
  */
 import type { Clock } from "../../core/clock.ts";
+import { isSessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
 import { covers, LINEAGE_EPOCHS_MAX, type Version } from "../../core/version.ts";
 import { type BlobOptions, fromBlob, goneAtMs, keyIn, type Stored, toBlob } from "./blob.ts";
 import { asked, type Call, KeyQueue } from "./calls.ts";
-import type { AnyConnectStore, ConnectSession, ListingConnectStore } from "./connect-contract.ts";
+import type { AnyConnectStore, ListingConnectStore } from "./connect-contract.ts";
 import { Ended } from "./ended.ts";
 import type { ConnectDiagnosticCode } from "./limits.ts";
 
@@ -97,16 +98,23 @@ export class Shelf {
     }
   }
 
-  /** Live and superseded sessions that a Sojourn process wrote. Others have no key, only an id that must not be shown. */
+  /**
+   * Live and superseded sessions that a Sojourn process wrote. Others have no key, only an id that must not be shown; one
+   * that nobody can read is nobody's, and must not keep the rest from being listed and ended.
+   */
   async list(store: ListingConnectStore, action: string): Promise<Stored[]> {
     const all = await asked<object>(this.#options.name, action, (done) => store.all(done));
     const nowMs = this.#options.clock.nowMs();
     const found: Stored[] = [];
-    for (const session of Object.values(all ?? {}) as ConnectSession[]) {
-      const key = keyIn(session);
-      if (key === undefined || this.ended.has(key)) continue;
-      const stored = fromBlob(key, session, nowMs, this.#options.blob);
-      if (nowMs < goneAtMs(stored)) found.push(stored);
+    for (const session of Object.values(all ?? {})) {
+      try {
+        const key = keyIn(session);
+        if (key === undefined || this.ended.has(key)) continue;
+        const stored = fromBlob(key, session, nowMs, this.#options.blob);
+        if (nowMs < goneAtMs(stored)) found.push(stored);
+      } catch (error) {
+        if (!isSessionError(error)) throw error;
+      }
     }
     return found;
   }
