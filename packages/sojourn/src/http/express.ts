@@ -18,9 +18,9 @@ import { type ScopeSource, Served, serve, servedBy } from "./served.ts";
 
 declare global {
   namespace Express {
-    // biome-ignore lint/style/useShorthandFunctionType: an interface, because two entries add to it
     interface RequestSession {
       /** Loads at most once per request; the only wait for reading. `sessions.of(req)` is the same, with your types. */
+      // biome-ignore lint/style/useShorthandFunctionType: an interface, because two entries add to it
       (options?: VisitOptions): Promise<Session>;
     }
   }

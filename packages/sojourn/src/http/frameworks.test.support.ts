@@ -96,39 +96,41 @@ function honoFramework(name: string, version: 1 | 2): Framework {
   };
 }
 
-const koaFramework: Framework = {
-  name: "Koa 3",
-  http2: false,
-  async launch(routes, sessions) {
-    const app = new Koa({ proxy: true });
-    if (sessions) app.use(koaSessions(sessions)).use(koaSessions(sessions));
-    app.use(async (ctx) => {
-      await routes[ctx.path]?.({
-        session: sessions ? () => ctx.session() : noSession,
-        header: (name, value) => ctx.set(name, value),
-        json(body, status = 200) {
-          ctx.status = status;
-          ctx.type = "json";
-          ctx.body = JSON.stringify(body);
-        },
-        redirect(to) {
-          ctx.status = 303;
-          ctx.redirect(to);
-        },
-        stream(body) {
-          ctx.body = body;
-        },
-        takeOver() {
-          ctx.respond = false;
-          ctx.res.statusCode = 200;
-          return ctx.res;
-        },
+function koaFramework(name: string, version: 1 | 2): Framework {
+  return {
+    name,
+    http2: version === 2,
+    async launch(routes, sessions) {
+      const app = new Koa({ proxy: true });
+      if (sessions) app.use(koaSessions(sessions)).use(koaSessions(sessions));
+      app.use(async (ctx) => {
+        await routes[ctx.path]?.({
+          session: sessions ? () => ctx.session() : noSession,
+          header: (name, value) => ctx.set(name, value),
+          json(body, status = 200) {
+            ctx.status = status;
+            ctx.type = "json";
+            ctx.body = JSON.stringify(body);
+          },
+          redirect(to) {
+            ctx.status = 303;
+            ctx.redirect(to);
+          },
+          stream(body) {
+            ctx.body = body;
+          },
+          takeOver() {
+            ctx.respond = false;
+            ctx.res.statusCode = 200;
+            return ctx.res;
+          },
+        });
       });
-    });
-    const server = http.createServer(app.callback());
-    return listening(server, () => server.close().closeAllConnections());
-  },
-};
+      const server = version === 2 ? http2.createServer(app.callback()) : http.createServer(app.callback());
+      return listening(server, () => server.close());
+    },
+  };
+}
 
 function nodeFramework(name: string, version: 1 | 2): Framework {
   return {
@@ -202,7 +204,8 @@ export const frameworks: readonly Framework[] = [
   nodeFramework("node:http2", 2),
   expressFramework("Express 5", express, true),
   expressFramework("Express 4", express4, false),
-  koaFramework,
+  koaFramework("Koa 3", 1),
+  koaFramework("Koa 3 on HTTP/2", 2),
   honoFramework("Hono", 1),
   honoFramework("Hono on HTTP/2", 2),
   nestFramework("NestJS on Express", "express"),

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { streamText } from "hono/streaming";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
@@ -25,7 +25,11 @@ const closers: (() => unknown)[] = [];
 beforeEach(() => {
   const memory = memoryStore();
   store = new GatedStore(memory);
-  sessions = createSessions<Data>({ store, secret: "a secret of the hono tests" });
+  sessions = createSessions<Data>({
+    store,
+    secret: "a secret of the hono tests",
+    onDiagnostic: () => {},
+  });
   closers.push(() => memory.close());
   app = new Hono();
   app.use(honoSessions(sessions));
@@ -198,4 +202,14 @@ test("handlers chained after the middleware know their session without naming it
     return c.json(cart ?? null);
   });
   expect(await (await chained.request("/")).json()).toBeNull();
+});
+
+test("app.request(): a handler that forgets to answer is reported by Hono, and what it changed is not stored", async () => {
+  app.get("/forgetful", (async (c: Context<{ Variables: SessionVariables<Data> }>) => {
+    (await c.var.session()).set("cart", ["lost"]);
+  }) as never);
+  app.onError((error, c) => c.text(error.message, 500));
+  const answer = await app.request("/forgetful");
+  expect([answer.status, await answer.text()]).toEqual([500, expect.stringContaining("not finalized")]);
+  expect(store.calls.create).toBe(0);
 });

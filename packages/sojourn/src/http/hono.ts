@@ -72,6 +72,8 @@ export function honoSessions<Data extends object = DefaultData>(
       throw error;
     }
     if (served.scope === undefined) return;
+    // No handler has answered, which Hono is about to report.
+    if (!c.finalized) return served.scope.close();
     const response = await served.scope.respond(c.res);
     // Hono adds the headers of the response that stands to the one that replaces it, unless there is none.
     c.res = undefined;

@@ -10,6 +10,7 @@ import {
   type MiddlewareConsumer,
   Module,
   Redirect,
+  Sse,
   StreamableFile,
   UseGuards,
 } from "@nestjs/common";
@@ -18,6 +19,7 @@ import { ExpressAdapter } from "@nestjs/platform-express";
 import { FastifyAdapter, type NestFastifyApplication } from "@nestjs/platform-fastify";
 import type { Response as ExpressResponse, Request } from "express";
 import fastify from "fastify";
+import { of } from "rxjs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SessionError } from "../core/errors.ts";
 import { createSessions, type Sessions } from "../sessions/create-sessions.ts";
@@ -53,6 +55,10 @@ class CartController {
   file(session: Session<Data>) {
     session.set("cart", ["file"]);
     return new StreamableFile(Buffer.from("a file"));
+  }
+  events(session: Session<Data>) {
+    session.set("cart", ["events"]);
+    return of({ data: "one" }, { data: "two" });
   }
   private() {
     return { secret: 42 };
@@ -90,6 +96,7 @@ decorate("cart", [Get("cart")], [CurrentSession()]);
 decorate("ping", [Get("ping")]);
 decorate("moved", [Get("moved"), Redirect("/cart", 303)], [CurrentSession()]);
 decorate("file", [Get("file")], [CurrentSession()]);
+decorate("events", [Sse("events")], [CurrentSession()]);
 decorate("private", [Get("private"), UseGuards(LoggedIn)]);
 decorate("calm", [Get("calm")], [CurrentSession({ onStoreUnavailable: "anonymous" })]);
 decorate("mistaken", [Get("mistaken")], [CurrentSession()]);
@@ -148,6 +155,9 @@ describe.each(["Express", "Fastify"])("on %s", (platform) => {
     const file = await get("/file");
     expect(await file.text()).toBe("a file");
     expect(await (await get("/cart", cookieOf(file))).json()).toEqual({ cart: ["file"] });
+    const events = await get("/events");
+    expect(await events.text()).toContain("data: two");
+    expect(await (await get("/cart", cookieOf(events))).json()).toEqual({ cart: ["events"] });
   });
 
   test("a handler without it costs the session nothing", async () => {
