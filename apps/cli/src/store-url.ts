@@ -94,6 +94,9 @@ async function open(url: URL, options: StoreOptions): Promise<SessionStore> {
   switch (url.protocol) {
     case "sojourn:":
       return openSessionServer(url, options);
+    case "redis:":
+    case "rediss:":
+      return openRedis(url, options);
     default:
       throw new UsageError(`Cannot use a store ${url.protocol}//: expected sojourn:// or redis://`);
   }
@@ -113,6 +116,23 @@ function openSessionServer(url: URL, { secretFile, domain, prefix }: StoreOption
     domain: domain ?? (inUrl === "" ? "default" : inUrl),
     timeoutMs: TIMEOUT_MS,
     ...(secret ? { secret } : {}),
+  });
+}
+
+async function openRedis(url: URL, { domain, secretFile, prefix }: StoreOptions): Promise<SessionStore> {
+  if (domain !== undefined) throw new UsageError("Cannot use --domain with Redis: it has prefixes, --prefix");
+  if (secretFile !== undefined) {
+    throw new UsageError(
+      "Cannot use --secret-file with Redis: its password stands in the URL (--store-file)",
+    );
+  }
+  // Its client is loaded for those who use it.
+  const { redisStore } = await import("sojourn/redis");
+  return redisStore({
+    url: url.href,
+    timeoutMs: TIMEOUT_MS,
+    onDiagnostic: () => undefined,
+    ...(prefix === undefined ? {} : { prefix }),
   });
 }
 

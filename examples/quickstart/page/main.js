@@ -15,7 +15,7 @@ new Experiments(session);
 
 startLanguage(() => {
   floor.draw();
-  if (servers.strategy !== null) showStrategy(servers.strategy);
+  if (servers.strategy !== null) showStrategy(servers.strategy, servers.store);
 });
 startTheme();
 startAffinity();
@@ -27,7 +27,7 @@ session.addEventListener("request", ({ detail }) => {
   else servers.markAnswering(detail.server);
 });
 servers.addEventListener("strategy", () => {
-  showStrategy(servers.strategy);
+  showStrategy(servers.strategy, servers.store);
   showAffinity(servers.strategy);
 });
 // What a death did to the session is the question, so it is asked at once, whoever killed.

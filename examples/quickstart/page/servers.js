@@ -12,6 +12,8 @@ const TRY_AGAIN_MS = 250;
 
 export class Servers extends EventTarget {
   strategy = null;
+  /** Where sessions live, `host:port`, when that is none of the processes here. */
+  store = null;
   #cells = new Map();
   #launcher = null;
   #timer = undefined;
@@ -48,11 +50,12 @@ export class Servers extends EventTarget {
     this.#schedule(this.#soon-- > 0 ? POLL_SOON_MS : POLL_MS);
   }
 
-  #show({ strategy, launcher, servers }) {
+  #show({ strategy, store, launcher, servers }) {
     this.#launcher = launcher;
     notice(null);
     if (this.strategy !== strategy) {
       this.strategy = strategy;
+      this.store = store;
       this.dispatchEvent(new Event("strategy"));
     }
     for (const server of [...servers].sort((a, b) => ORDER.indexOf(a.role) - ORDER.indexOf(b.role))) {
@@ -71,14 +74,14 @@ export class Servers extends EventTarget {
   }
 
   #add({ name, role }) {
-    const isRouter = role === "router";
+    const isOurs = role !== "router" && role !== "store";
     const cell = {
       lamp: lamp(),
       word: h("span", { class: "state" }),
       place: h("span", {}),
       rate: h("span", {}),
       sessions: h("span", {}),
-      button: isRouter ? null : h("button", { type: "button" }),
+      button: isOurs ? h("button", { type: "button" }) : null,
     };
     const title = role === "shop" ? badge(name) : h("span", { class: "badge", words: `role.${role}` });
     const caption = h("span", {});
@@ -104,8 +107,9 @@ export class Servers extends EventTarget {
     if (died) this.dispatchEvent(new Event("death"));
     lightLamp(cell.lamp, state);
     label(cell.word, state);
-    setText(cell.place, `:${port} · pid ${pid ?? "–"}`);
+    setText(cell.place, role === "store" ? (this.store ?? "–") : `:${port} · pid ${pid ?? "–"}`);
     if (role === "router") setText(cell.rate, location.host);
+    else if (role === "store") setText(cell.rate, "");
     else label(cell.rate, "perSecond", { n: requestsPerS === null ? "–" : requestsPerS.toFixed(1) });
     if (sessions === null) {
       delete cell.sessions.dataset.i18n;
@@ -133,7 +137,7 @@ export class Servers extends EventTarget {
   }
 }
 
-const ORDER = ["router", "shop", "session-server"];
+const ORDER = ["router", "shop", "session-server", "store"];
 
 function notice(key, values) {
   const element = byId("notice");

@@ -51,9 +51,10 @@ export function showAffinity(strategy) {
   label(byId("affinity-hint"), fixed ? "hint.fixed" : `hint.${chosen}`);
 }
 
-export function showStrategy(strategy) {
+/** @param store  `host:port` of what is no process of this page, or null */
+export function showStrategy(strategy, store) {
   label(byId("strategy-name"), `strategy.${strategy}`);
-  label(byId("strategy-sentence"), `sentence.${strategy}`);
+  label(byId("strategy-sentence"), `sentence.${strategy}`, { store });
   setText(document.querySelector("title"), `Sojourn · ${say(`strategy.${strategy}`)}`);
 }
 

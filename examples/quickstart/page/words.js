@@ -9,12 +9,15 @@ const WORDS = {
     "strategy.none": "None: every server for itself",
     "strategy.sticky": "Sticky sessions",
     "strategy.session-server": "Session server",
+    "strategy.redis": "Redis",
     "sentence.none":
       "Each server keeps sessions in its own memory, and requests go round: what you are told depends on who answers.",
     "sentence.sticky":
       "Each server keeps sessions in its own memory, and the router sends you back to yours: when it dies, your session dies with it.",
     "sentence.session-server":
       "All servers share sessions through the session server: whoever answers knows you, and a server that dies takes nothing along.",
+    "sentence.redis":
+      "All servers share sessions through Redis at {store}: whoever answers knows you, and a server that dies takes nothing along.",
     thisBrowser: "This browser's requests",
     sticky: "Sticky",
     roundRobin: "Round robin",
@@ -31,9 +34,11 @@ const WORDS = {
     "role.router": "Router",
     "role.shop": "Shop",
     "role.session-server": "Session server",
+    "role.store": "Redis",
     "place.none": "own memory",
     "place.sticky": "own memory",
     "place.session-server": "shared sessions",
+    "place.redis": "shared sessions",
     running: "Running",
     starting: "Starting",
     stopped: "Stopped",
@@ -96,12 +101,15 @@ const WORDS = {
     "strategy.none": "없음: 서버마다 따로",
     "strategy.sticky": "스티키 세션",
     "strategy.session-server": "세션 서버",
+    "strategy.redis": "Redis",
     "sentence.none":
       "서버마다 자기 메모리에 세션을 두고 요청은 차례로 돕니다. 누가 응답하느냐에 따라 내용이 달라지는 세션 불일치가 보입니다.",
     "sentence.sticky":
       "서버마다 자기 메모리에 세션을 두고 라우터가 늘 같은 서버로 보냅니다. 그 서버가 죽으면 세션도 함께 사라집니다.",
     "sentence.session-server":
       "모든 서버가 세션 서버를 통해 세션을 공유합니다. 누가 응답해도 나를 알고, 서버 하나가 죽어도 잃는 것이 없습니다.",
+    "sentence.redis":
+      "모든 서버가 {store}의 Redis를 통해 세션을 공유합니다. 누가 응답해도 나를 알고, 서버 하나가 죽어도 잃는 것이 없습니다.",
     thisBrowser: "이 브라우저의 요청",
     sticky: "스티키",
     roundRobin: "라운드 로빈",
@@ -118,9 +126,11 @@ const WORDS = {
     "role.router": "라우터",
     "role.shop": "가게",
     "role.session-server": "세션 서버",
+    "role.store": "Redis",
     "place.none": "자기 메모리",
     "place.sticky": "자기 메모리",
     "place.session-server": "세션 공유",
+    "place.redis": "세션 공유",
     running: "실행 중",
     starting: "시작 중",
     stopped: "중지됨",

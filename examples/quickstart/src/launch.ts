@@ -1,10 +1,11 @@
 /**
- * `npm start`: one session server, three shops and a sticky router, each a process of its own on 127.0.0.1. This file is
+ * `npm start`: one session server (or a Redis that is there), three shops and a sticky router, each a process of its own on 127.0.0.1. This file is
  * the order of events; the parts are in launch/.
  */
 import { Control } from "./launch/control.ts";
 import { HELP, type LaunchOptions, parseLaunchArguments, UsageError } from "./launch/options.ts";
 import { otherBase, portAdvice, portsInUse, takenPorts } from "./launch/ports.ts";
+import { Redis } from "./launch/redis.ts";
 import { Screen } from "./launch/screen.ts";
 import { StateDir, StateDirTaken } from "./launch/state-dir.ts";
 import { System } from "./launch/system.ts";
@@ -24,12 +25,14 @@ async function launch(options: LaunchOptions): Promise<void> {
     throw new UsageError(`${taken.join("\n")}\n${portAdvice(otherBase(options.ports))}`);
   }
 
+  const redis = options.storeUrl === undefined ? undefined : await reachable(options.storeUrl, stateDir);
   const control = new Control();
   stateDir.writePrivate(stateDir.controlFile, JSON.stringify(await control.listen()));
   let isUp = false;
-  const system: System = new System(options, stateDir, () => {
+  const changed = (): void => {
     if (isUp) screen.update(system.status());
-  });
+  };
+  const system: System = new System(options, stateDir, changed, redis);
   control.serves(system);
 
   let stopping: Promise<void> | undefined;
@@ -62,6 +65,20 @@ async function launch(options: LaunchOptions): Promise<void> {
   if (stopping !== undefined) return stopping;
   isUp = true;
   screen.ready(system, performance.now() / 1000);
+}
+
+/** @throws {UsageError} when Redis does not answer; nothing has been started by then */
+async function reachable(url: string, stateDir: StateDir): Promise<Redis> {
+  let redis: Redis | undefined;
+  try {
+    redis = new Redis(url);
+    await redis.check();
+    return redis;
+  } catch (error) {
+    await redis?.close();
+    stateDir.release();
+    throw error;
+  }
 }
 
 /** Only under npm: whoever starts the launcher from a shell of their own may well leave that shell. */

@@ -1,5 +1,7 @@
 /** `sojourn session` as an operator meets it, on real stores: looking, naming by prefix, ending, and being refused. */
+import { redisServerPath, startRedis } from "@sojourn/testbed";
 import { createSessions, encryptedStore } from "sojourn";
+import { redisStore } from "sojourn/redis";
 import { sessionServers } from "sojourn/server";
 import type { EnumerableStore, NewSession } from "sojourn/store";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -43,7 +45,25 @@ const sessionServer: Backend = {
   },
 };
 
-describe.each([sessionServer])("on $name", ({ open }) => {
+const redis: Backend = {
+  name: "Redis, under a prefix",
+  async open() {
+    const server = await startRedis();
+    const store = redisStore({ url: server.url, prefix: "shop" });
+    return {
+      args: ["--store", server.url, "--prefix", "shop"],
+      store,
+      async close() {
+        await store.close();
+        await server.stop();
+      },
+    };
+  },
+};
+
+const backends = redisServerPath() === undefined ? [sessionServer] : [sessionServer, redis];
+
+describe.each(backends)("on $name", ({ open }) => {
   let opened: Awaited<ReturnType<Backend["open"]>>;
   beforeAll(async () => {
     opened = await open();
@@ -267,6 +287,24 @@ describe("where the store comes from", () => {
     expect(broken).not.toContain("telling-password");
   });
 
+  test.skipIf(redisServerPath() === undefined)("Redis with a password, which stands in a file", async () => {
+    const server = await startRedis();
+    await server.command("CONFIG", "SET", "requirepass", "telling-password");
+    const file = secretFile(server.url.replace("//", "//:telling-password@"));
+    try {
+      expect((await sojourn(["session", "count", "--store-file", file.path])).stdout).toBe("0\n");
+      const without = await failed(["count", "--store", server.url]);
+      expect(without).toContain("password");
+      await server.kill();
+      const away = await failed(["count", "--store-file", file.path]);
+      expect(away).toContain(`redis-cli -h 127.0.0.1 -p ${server.port} ping`);
+      expect(away).not.toContain("telling-password");
+    } finally {
+      file.remove();
+      await server.stop();
+    }
+  });
+
   test("whatever cannot work says what would", async () => {
     expect(await failed(["count"], { SOJOURN_STORE: "" })).toContain("No store is named");
     expect(await failed(["count", "--store", "mysql://127.0.0.1"])).toContain(
@@ -279,6 +317,7 @@ describe("where the store comes from", () => {
     expect(await failed(["count", "--store", "sojourn://127.0.0.1:1", "--prefix", "x"])).toContain(
       "--domain",
     );
+    expect(await failed(["count", "--store", "redis://127.0.0.1:1", "--domain", "x"])).toContain("--prefix");
   });
 });
 

@@ -118,7 +118,8 @@ async function start(system: System, child: Child): Promise<Reply> {
 
 /** What the page shows. `launcher` is there for the one case that the page cannot solve: every shop is dead. */
 function overview(system: System) {
-  return { strategy: system.strategy, launcher: process.pid, servers: system.status() };
+  const { strategy, redis } = system;
+  return { strategy, store: redis?.place ?? null, launcher: process.pid, servers: system.status() };
 }
 
 function problem(status: number, code: string, message: string): Reply {

@@ -1,8 +1,10 @@
 /** What `npm start -- …` understands. A wrong word ends with a sentence, never with a guess. */
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
 export const STRATEGIES = ["none", "sticky", "session-server"] as const;
-export type Strategy = (typeof STRATEGIES)[number];
+/** "redis" is what --store makes of it. */
+export type Strategy = (typeof STRATEGIES)[number] | "redis";
 
 export const FRAMEWORKS = ["express", "fastify", "node"] as const;
 export type Framework = (typeof FRAMEWORKS)[number];
@@ -17,6 +19,8 @@ export interface Ports {
 export interface LaunchOptions {
   readonly strategy: Strategy;
   readonly ports: Ports;
+  /** With the strategy "redis": where sessions live. May hold a password. */
+  readonly storeUrl?: string;
   /** Where `up.json`, the secret and the logs go. */
   readonly stateDir: string;
 }
@@ -37,9 +41,14 @@ export const HELP = `Sojourn's quickstart: one session server, three shops on th
   npm start                                sessions shared through the session server
   npm start -- --strategy none             every shop for itself, round robin: sessions differ between servers
   npm start -- --strategy sticky           every shop for itself behind a sticky router: a kill costs its sessions
+  npm start -- --store redis://127.0.0.1:6379
+                                           sessions shared through that Redis, in place of the session server
 
 Options
   --strategy <name>     ${STRATEGIES.join(" | ")} (default session-server)
+  --store <url>         redis://host:port or rediss://host:port: all shops share their sessions there. Not together with
+                        --strategy: none and sticky share nothing, and session-server brings its own
+  --store-file <path>   file with that URL, for one that holds a password
   --port-base <number>  moves all ports: with 13000 the router is 13080, the shops 13001, 13002, 13003,
                         the session server 13701 (default 8080, 3001, 3002, 3003, 5701)
   --state-dir <path>    where up.json and the logs go (default .sojourn)
@@ -54,12 +63,30 @@ export class UsageError extends Error {}
 
 /** @throws {UsageError} @returns "help" when that is what was asked for */
 export function parseLaunchArguments(args: readonly string[]): LaunchOptions | "help" {
-  const { strategy, portBase, stateDir, help } = parseWords(args);
+  const { strategy, store, storeFile, portBase, stateDir, help } = parseWords(args);
   if (help) return "help";
-  if (!STRATEGIES.includes(strategy as Strategy)) {
-    throw new UsageError(`Cannot start with --strategy ${strategy}: expected ${STRATEGIES.join(", ")}`);
+  const ports = portsFrom(portBase);
+  const storeUrl = redisUrl(store, storeFile);
+  if (storeUrl !== undefined) {
+    if (strategy !== undefined) throw new UsageError(notTogether(strategy));
+    return { strategy: "redis", storeUrl, ports, stateDir };
   }
-  return { strategy: strategy as Strategy, ports: portsFrom(portBase), stateDir };
+  const chosen = STRATEGIES.find((name) => name === (strategy ?? "session-server"));
+  if (chosen === undefined) {
+    const hint = strategy === "redis" ? "; for Redis give --store redis://127.0.0.1:6379" : "";
+    throw new UsageError(
+      `Cannot start with --strategy ${strategy}: expected ${STRATEGIES.join(", ")}${hint}`,
+    );
+  }
+  return { strategy: chosen, ports, stateDir };
+}
+
+function notTogether(strategy: string): string {
+  const why =
+    strategy === "session-server"
+      ? "it shares sessions through a session server of its own"
+      : `with ${strategy} every shop keeps its own sessions`;
+  return `Cannot start with --strategy ${strategy} and --store together: ${why}. Leave one of them out.`;
 }
 
 function parseWords(args: readonly string[]) {
@@ -67,7 +94,9 @@ function parseWords(args: readonly string[]) {
     const { values } = parseArgs({
       args: [...args],
       options: {
-        strategy: { type: "string", default: "session-server" },
+        strategy: { type: "string" },
+        store: { type: "string" },
+        "store-file": { type: "string" },
         "port-base": { type: "string" },
         "state-dir": { type: "string", default: ".sojourn" },
         help: { type: "boolean", short: "h", default: false },
@@ -75,6 +104,8 @@ function parseWords(args: readonly string[]) {
     });
     return {
       strategy: values.strategy,
+      store: values.store,
+      storeFile: values["store-file"],
       portBase: values["port-base"],
       stateDir: values["state-dir"],
       help: values.help,
@@ -102,4 +133,28 @@ function portsFrom(base: string | undefined): Ports {
     sessionServer: moved(HOST_PORTS.sessionServer),
     shops: { express: moved(express), fastify: moved(fastify), node: moved(node) },
   };
+}
+
+/**
+ * The URL of `--store` or of the file that `--store-file` names.
+ *
+ * @throws {UsageError} for a password on the command line, which every user of this machine could read
+ */
+function redisUrl(store: string | undefined, storeFile: string | undefined): string | undefined {
+  if (store !== undefined && storeFile !== undefined) {
+    throw new UsageError("Cannot start with both --store and --store-file: name Redis once");
+  }
+  if (storeFile !== undefined) {
+    try {
+      return readFileSync(storeFile, "utf8").trim();
+    } catch (error) {
+      throw new UsageError(`Cannot read --store-file ${storeFile}: ${(error as NodeJS.ErrnoException).code}`);
+    }
+  }
+  if (store !== undefined && URL.canParse(store) && new URL(store).password !== "") {
+    throw new UsageError(
+      "Cannot take a password from --store: every user of this machine can read it there. Put the URL into a file and give --store-file <path>",
+    );
+  }
+  return store;
 }

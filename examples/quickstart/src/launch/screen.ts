@@ -2,19 +2,22 @@
  * The launcher's face. On a terminal the table is redrawn in place; elsewhere a line is written when something starts or
  * stops, so that a log file stays readable.
  */
-import type { Strategy } from "./options.ts";
+import { STRATEGIES, type Strategy } from "./options.ts";
+import { REDIS_PREFIX, type Redis } from "./redis.ts";
 import type { ServerStatus, System } from "./system.ts";
 
 export const STRATEGY_SENTENCE: Readonly<Record<Strategy, string>> = {
   none: "every shop keeps its own sessions, round robin: they differ between servers",
   sticky: "every shop keeps its own sessions behind a sticky router: a kill costs them",
   "session-server": "all shops share their sessions through the session server: a kill costs nothing",
+  redis: "all shops share their sessions through Redis: a kill costs nothing",
 };
 
 const TO_TRY: Readonly<Record<Strategy, string>> = {
   none: "Log in, put something into the cart, reload a few times.",
   sticky: "Log in, fill the cart, kill the server that answered, reload.",
   "session-server": "Log in, fill the cart, kill the server that answered, go on shopping.",
+  redis: "Log in, fill the cart, kill the server that answered, go on shopping.",
 };
 
 const COLUMNS = ["role", "name", "pid", "port", "requests/s", "sessions", "state"] as const;
@@ -39,6 +42,7 @@ export class Screen {
       `  Strategy ${system.strategy}: ${STRATEGY_SENTENCE[system.strategy]}.`,
       "",
       `  ${TO_TRY[system.strategy]}`,
+      ...(system.redis === undefined ? [] : [`  To look inside: ${lookInside(system.redis)}`]),
       `  Other strategies: npm start -- --strategy ${others(system.strategy).join(" | ")}`,
       "  Ctrl-C stops everything.",
       "",
@@ -105,5 +109,9 @@ function table(status: readonly ServerStatus[]): string[] {
 }
 
 function others(strategy: Strategy): Strategy[] {
-  return (Object.keys(STRATEGY_SENTENCE) as Strategy[]).filter((name) => name !== strategy);
+  return STRATEGIES.filter((name) => name !== strategy);
+}
+
+function lookInside({ place }: Redis): string {
+  return `npx sojourn session list --store redis://${place} --prefix ${REDIS_PREFIX}`;
 }

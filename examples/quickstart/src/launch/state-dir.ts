@@ -5,6 +5,7 @@
  *   launcher.pid   who may write here; taken exclusively, so two starts cannot both win
  *   shop.secret    the session domain's secret, and control.json, where shops find the control port: for this run only,
  *                  readable by this user only
+ *   store.url      where Redis is, when sessions live there; readable by this user only
  *   <name>.log     what each process said
  *
  * A run that was killed leaves all of it behind. That is noticed by asking whether those pids live and are ours: a pid
@@ -46,6 +47,10 @@ export class StateDir {
 
   get controlFile(): string {
     return join(this.path, "control.json");
+  }
+
+  get storeFile(): string {
+    return join(this.path, "store.url");
   }
 
   logFile(name: string): string {
@@ -95,7 +100,7 @@ export class StateDir {
 
   /** Everything that speaks of a running system. Logs stay for reading. */
   release(): void {
-    for (const path of ["up.json", "launcher.pid", "shop.secret", "control.json"]) {
+    for (const path of ["up.json", "launcher.pid", "shop.secret", "store.url", "control.json"]) {
       rmSync(join(this.path, path), { force: true });
     }
   }

@@ -5,6 +5,7 @@ import { type SessionServersStore, sessionServers } from "sojourn/server";
 import { Child, type ChildPlan, type ChildState, type Report } from "./child.ts";
 import { FRAMEWORKS, type LaunchOptions, type Strategy } from "./options.ts";
 import { HOST } from "./ports.ts";
+import type { Redis } from "./redis.ts";
 import type { Role, StateDir, UpEntry } from "./state-dir.ts";
 
 export const DOMAIN = "shop";
@@ -19,7 +20,7 @@ const CLI = fileURLToPath(new URL("./dist/main.js", import.meta.resolve("@sojour
 
 export interface ServerStatus {
   readonly name: string;
-  readonly role: Role;
+  readonly role: Role | "store";
   readonly state: ChildState;
   readonly pid: number | null;
   readonly port: number;
@@ -43,23 +44,29 @@ const UNKNOWN: Busy = { requestsPerS: null, sessions: null };
 export class System {
   readonly strategy: Strategy;
   readonly url: string;
+  /** Where sessions live, unless in processes of ours. */
+  readonly redis: Redis | undefined;
   readonly #children: readonly Child[];
   readonly #stateDir: StateDir;
   readonly #changed: () => void;
   readonly #before = new Map<string, Sample>();
   readonly #busy = new Map<string, Busy>();
   #store: SessionServersStore | undefined;
+  /** Sessions in Redis; undefined while it does not answer. */
+  #inRedis: number | undefined;
   #sampling: NodeJS.Timeout | undefined;
   #stopping = false;
 
   /** @param changed  called when a process starts or ends, and after every sample */
-  constructor(options: LaunchOptions, stateDir: StateDir, changed: () => void) {
+  constructor(options: LaunchOptions, stateDir: StateDir, changed: () => void, redis?: Redis) {
     this.strategy = options.strategy;
+    this.redis = redis;
     this.url = `http://${HOST}:${options.ports.router}`;
     this.#stateDir = stateDir;
     this.#changed = changed;
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
     stateDir.writePrivate(stateDir.secretFile, `${secret}\n`);
+    if (redis) stateDir.writePrivate(stateDir.storeFile, `${redis.url}\n`);
     this.#children = plans(options, stateDir).map((plan) => new Child(plan, () => this.#childChanged()));
     if (this.strategy === "session-server") {
       const members = [`${HOST}:${options.ports.sessionServer}`];
@@ -80,7 +87,7 @@ export class System {
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#sampling);
-    await this.#store?.close();
+    await Promise.all([this.#store?.close(), this.redis?.close()]);
     for (const role of ["router", "shop", "session-server"]) {
       await Promise.all(this.#children.filter(({ plan }) => plan.role === role).map((child) => child.stop()));
     }
@@ -102,14 +109,27 @@ export class System {
   }
 
   status(): ServerStatus[] {
-    return this.#children.map(({ plan: { name, role, port }, state, pid }) => ({
+    return [...this.#storeStatus(), ...this.#children.map((child) => this.#statusOf(child))];
+  }
+
+  #statusOf({ plan: { name, role, port }, state, pid }: Child): ServerStatus {
+    return {
       name,
       role,
       state,
       pid: pid ?? null,
       port,
       ...(state === "running" ? (this.#busy.get(name) ?? UNKNOWN) : UNKNOWN),
-    }));
+    };
+  }
+
+  #storeStatus(): ServerStatus[] {
+    if (!this.redis) return [];
+    const sessions = this.#inRedis ?? null;
+    const state = this.#inRedis === undefined ? "stopped" : "running";
+    return [
+      { name: "redis", role: "store", state, pid: null, port: this.redis.port, requestsPerS: null, sessions },
+    ];
   }
 
   #childChanged(): void {
@@ -122,7 +142,9 @@ export class System {
   }
 
   async #sample(): Promise<void> {
+    const inRedis = this.redis?.count().catch(() => undefined);
     await Promise.all(this.#children.map((child) => this.#measure(child)));
+    this.#inRedis = await inRedis;
     if (!this.#stopping) this.#changed();
   }
 
@@ -164,6 +186,7 @@ function plans({ strategy, ports }: LaunchOptions, stateDir: StateDir): ChildPla
       "router-port": ports.router,
     };
     const files = { "secret-file": secretFile, "control-file": controlFile };
+    if (strategy === "redis") words["store-file"] = stateDir.storeFile;
     if (strategy === "session-server") words.member = `${HOST}:${ports.sessionServer}`;
     const script = fileURLToPath(new URL(`../shop/${name}.js`, import.meta.url));
     const args = [script, ...flags({ ...words, ...files })];

@@ -1,12 +1,14 @@
 /**
  * What a shop is told on its command line, and the sessions that follow from it. Here is the one place where the three
- * strategies differ: with "session-server" all shops share a store, otherwise each keeps its sessions to itself.
+ * strategies differ: with "session-server" and with Redis all shops share a store, otherwise each keeps its sessions to itself.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { createSessions, memoryStore, type Sessions, sessionServers } from "sojourn";
+import { createSessions, memoryStore, type SessionStore, type Sessions, sessionServers } from "sojourn";
+import { redisStore } from "sojourn/redis";
 import type { ControlAddress } from "../launch/control.ts";
 import type { Framework, Strategy } from "../launch/options.ts";
+import { REDIS_PREFIX } from "../launch/redis.ts";
 
 export interface ShopConfig {
   readonly name: Framework;
@@ -14,6 +16,8 @@ export interface ShopConfig {
   readonly strategy: Strategy;
   /** Sessions live here, or in this process. */
   readonly member: string | undefined;
+  /** Or here. May hold a password. */
+  readonly storeUrl: string | undefined;
   readonly domain: string;
   /** The domain's secret: signs cookies, and opens the session server. All shops have the same one. */
   readonly secret: string;
@@ -28,6 +32,7 @@ export function shopConfig(args: readonly string[] = process.argv.slice(2)): Sho
     "port",
     "strategy",
     "member",
+    "store-file",
     "domain",
     "router-port",
     "secret-file",
@@ -46,6 +51,7 @@ export function shopConfig(args: readonly string[] = process.argv.slice(2)): Sho
     port: Number(need("port")),
     strategy: need("strategy") as Strategy,
     member: values.member,
+    storeUrl: values["store-file"] && readFileSync(values["store-file"], "utf8").trim(),
     domain: need("domain"),
     secret: readFileSync(need("secret-file"), "utf8").trim(),
     control: JSON.parse(readFileSync(need("control-file"), "utf8")),
@@ -54,8 +60,23 @@ export function shopConfig(args: readonly string[] = process.argv.slice(2)): Sho
 }
 
 /** SameSite=Lax, the default, keeps forms of other sites from acting for a visitor; this shop needs nothing more. */
-export function shopSessions({ secret, member, domain }: ShopConfig): Sessions {
-  const store = member === undefined ? memoryStore() : sessionServers({ members: [member], domain, secret });
+export function shopSessions(config: ShopConfig): Sessions {
   // Plain http on this machine: a secure cookie would never come back, not even with NODE_ENV=production.
-  return createSessions({ store, secret, cookie: { secure: false } });
+  return createSessions({ store: storeOf(config), secret: config.secret, cookie: { secure: false } });
+}
+
+function storeOf({ secret, member, storeUrl, domain }: ShopConfig): SessionStore {
+  if (storeUrl !== undefined) {
+    const store = redisStore({ url: storeUrl, prefix: REDIS_PREFIX });
+    // Connects now, so that the first visitor does not wait for it. If it fails, that visitor hears why.
+    store.count().catch(() => undefined);
+    return store;
+  }
+  if (member !== undefined) return sessionServers({ members: [member], domain, secret });
+  return memoryStore();
+}
+
+/** Then another shop's visitors are found here too, and nobody counts them shop by shop. */
+export function sharesSessions({ member, storeUrl }: ShopConfig): boolean {
+  return member !== undefined || storeUrl !== undefined;
 }
