@@ -9,8 +9,15 @@ import { SessionError } from "./errors.ts";
 /** A Map takes three levels of JSON, so this much text can be a value of VALUE_DEPTH_MAX levels. */
 const JSON_DEPTH_MAX = 3 * VALUE_DEPTH_MAX + 1;
 
+const SPACE = 0x20;
+const BRACKET = 0x5b;
+const BRACE = 0x7b;
+
 /** @throws {SessionError} STORED_DATA_UNREADABLE */
 export function decodeText(text: string): unknown {
+  // Texts, numbers, true, false and null hold no keys.
+  const first = text.charCodeAt(0);
+  if (first !== BRACE && first !== BRACKET && first > SPACE) return parsed(text);
   // An escape may spell "$" or "_" otherwise, so with one in the text nothing about its keys is known.
   const isPlain = !text.includes("$") && !text.includes("\\") && !text.includes("__proto__");
   if (hasMoreBrackets(text, VALUE_DEPTH_MAX)) {

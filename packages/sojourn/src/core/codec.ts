@@ -61,7 +61,9 @@ export const jsonCodec: Codec = {
     if (bytes.byteLength > VALUE_BYTES_MAX)
       throw unreadable(`${bytes.byteLength} bytes, more than a value can have`);
     if (bytes[0] !== JSON_CODEC_BYTE) throw unreadable("another codec wrote it");
-    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const view = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const text = view.toString("utf8", 1);
     // What is not UTF-8 reads as U+FFFD, so only text with one needs the real check.
     if (text.includes("\ufffd") && !isUtf8(view)) throw unreadable("not UTF-8");

@@ -322,8 +322,7 @@ test("a view shows of any record what unpacking it shows, whatever is asked for 
   fc.assert(
     fc.property(anyRecord, fc.array(anyText), (record, names) => {
       const bytes = packRecord(record);
-      const facts = { ...times, principal: record.principal, state: record.state };
-      const view = new PackedView(key, facts, bytes);
+      const view = new PackedView(key, times, 0, record.principal, record.state, bytes);
       const whole = unpackRecord(key, times, bytes);
       for (const name of [...names, ...whole.attributes.keys()]) {
         const seen = view.attributes.get(name);

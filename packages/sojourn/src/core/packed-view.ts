@@ -12,12 +12,6 @@ import type { Attribute, SessionRecord } from "./record.ts";
 import type { Stamp } from "./stamp.ts";
 import type { Epoch, Lineage, Version } from "./version.ts";
 
-/** What the holder of the bytes knows besides them. */
-export interface PackedFacts extends RecordTimes {
-  readonly principal: string | null;
-  readonly state: SessionRecord["state"];
-}
-
 export class PackedView implements SessionRecord {
   readonly key: SessionKey;
   readonly createdAtMs: number;
@@ -32,17 +26,25 @@ export class PackedView implements SessionRecord {
   #whole: SessionRecord | undefined;
 
   /**
-   * @param bytes  as `packRecord` made them
+   * @param times    as the holder of the bytes keeps them, `sinceMs` before wall time
+   * @param bytes    as `packRecord` made them
    * @throws {SessionError} STORED_DATA_UNREADABLE, here or when what is damaged is asked for
    */
-  constructor(key: SessionKey, facts: PackedFacts, bytes: Buffer) {
+  constructor(
+    key: SessionKey,
+    times: RecordTimes,
+    sinceMs: number,
+    principal: string | null,
+    state: SessionRecord["state"],
+    bytes: Buffer,
+  ) {
     this.key = key;
-    this.createdAtMs = facts.createdAtMs;
-    this.touchedAtMs = facts.touchedAtMs;
-    this.expiresAtMs = facts.expiresAtMs;
-    this.absoluteExpiresAtMs = facts.absoluteExpiresAtMs;
-    this.principal = facts.principal;
-    this.state = facts.state;
+    this.createdAtMs = times.createdAtMs + sinceMs;
+    this.touchedAtMs = times.touchedAtMs + sinceMs;
+    this.expiresAtMs = times.expiresAtMs + sinceMs;
+    this.absoluteExpiresAtMs = times.absoluteExpiresAtMs + sinceMs;
+    this.principal = principal;
+    this.state = state;
     this.#bytes = bytes;
     if (bytes[0] !== FORMAT) throw unreadableRecord("it is in a format this release does not know");
     const reader = new PackReader(bytes, 1, bytes.length);
@@ -55,7 +57,10 @@ export class PackedView implements SessionRecord {
       const at = reader.skip(reader.number());
       if (tag === FIELD.epochs) epochsAt = at;
       else if (tag === FIELD.commits) commitsAt = at;
-      else if (tag === FIELD.attributes) [attributesAt, attributesEnd] = [at, reader.at];
+      else if (tag === FIELD.attributes) {
+        attributesAt = at;
+        attributesEnd = reader.at;
+      }
     }
     if (commitsAt === 0) throw unreadableRecord("it has no commit");
     reader.at = commitsAt;
@@ -191,16 +196,15 @@ function isAt(bytes: Buffer, at: number, ascii: string): boolean {
 
 // Nearly all records of a store carry the same epoch: one comparison instead of one more string for each read.
 let lastEpoch = "" as Epoch;
-let lastEpochBytes: Buffer = Buffer.alloc(0);
+let lastEpochBytes: Uint8Array = new Uint8Array(0);
 
 function epochAt(bytes: Buffer, at: number): Epoch {
   if (at + EPOCH_BYTES > bytes.length) throw unreadableRecord("a reference points at nothing");
-  if (
-    lastEpochBytes.length === 0 ||
-    bytes.compare(lastEpochBytes, 0, EPOCH_BYTES, at, at + EPOCH_BYTES) !== 0
-  ) {
-    lastEpochBytes = Buffer.from(bytes.subarray(at, at + EPOCH_BYTES));
-    lastEpoch = lastEpochBytes.toString("hex") as Epoch;
+  for (let offset = 0; offset < EPOCH_BYTES; offset++) {
+    if (bytes[at + offset] === lastEpochBytes[offset]) continue;
+    lastEpochBytes = Uint8Array.prototype.slice.call(bytes, at, at + EPOCH_BYTES);
+    lastEpoch = bytes.toString("hex", at, at + EPOCH_BYTES) as Epoch;
+    break;
   }
   return lastEpoch;
 }

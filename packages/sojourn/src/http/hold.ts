@@ -24,6 +24,7 @@ class Holding {
   /** The first byte is about to leave. */
   settle(): Promise<CommitOutcome> | undefined {
     this.#hasBegun = true;
+    if (this.#scopes.length === 1) return this.#scopes[0]!.settle();
     const settling = this.#scopes.map((scope) => scope.settle()).filter((one) => one !== undefined);
     return settling.length > 1 ? Promise.all(settling).then(together) : settling[0];
   }

@@ -127,19 +127,23 @@ export function isEncrypted(req: AnyRequest): boolean {
   return (req.socket as Partial<TLSSocket>).encrypted === true;
 }
 
-/** Calls `over` exactly once: the response is finished or its connection is gone. */
+/** Calls `over` once the response is finished or its connection is gone. */
 function whenOver(req: AnyRequest, res: AnyResponse, over: () => void): void {
   if (isOver(res)) {
     over();
     return;
   }
+  if (res.socket !== null) {
+    res.on("close", over);
+    return;
+  }
   // A pipelined response that never gets its turn hears nothing when the connection goes.
-  const leaveQueue = res.socket === null ? onceClosed(req.socket, done) : undefined;
+  const leaveQueue = onceClosed(req.socket, done);
   res.on("close", done);
 
   function done(): void {
     res.removeListener("close", done);
-    leaveQueue?.();
+    leaveQueue();
     over();
   }
 }

@@ -69,7 +69,15 @@ export class Attributes {
     if (!stored) return undefined;
     const value = this.#codec.decode(stored.value, name);
     if (value === REFUSED) return undefined;
-    this.#see(name, value, stored.value, this.#policy.writeContents !== "ONLY_SET_ATTRIBUTES");
+    const isWritten = this.#policy.writeContents !== "ONLY_SET_ATTRIBUTES";
+    // As `#see` of something that was not seen before and changes no size.
+    this.#seen.set(name, {
+      value,
+      bytes: stored.value,
+      isShared: isWritten && value !== null && typeof value === "object",
+      origin: stored.value,
+      known: stored,
+    });
     return value;
   }
 

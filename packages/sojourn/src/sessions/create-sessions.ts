@@ -113,14 +113,16 @@ export function createSessions<Data extends object>(options: SessionsOptions = {
     name: policy.name,
     open,
     attach,
-    async of(request, visitOptions) {
+    of(request, visitOptions) {
       const own = (request as { [HOLDER]?: SessionHolder<Data> })[HOLDER];
       // Fastify wraps the request that the adapter saw.
       const holder = own ?? (request as { raw?: { [HOLDER]?: SessionHolder<Data> } }).raw?.[HOLDER];
       if (holder) return holder.session(visitOptions);
-      throw new SessionError(
-        "INVALID_OPTION",
-        "Cannot find the session of a request: no adapter of these sessions serves it",
+      return Promise.reject(
+        new SessionError(
+          "INVALID_OPTION",
+          "Cannot find the session of a request: no adapter of these sessions serves it",
+        ),
       );
     },
     find: (key) => admin.find(key),

@@ -23,11 +23,13 @@ import type { Change, StoredSession } from "./stored-session.ts";
 /** From `open` on, sets are refused: by a commit, and then by the headers, after which no cookie can be sent either. */
 type Phase = "open" | "committing" | "departed";
 
+const NOTHING_YET: Promise<unknown> = Promise.resolve();
+
 export class LiveSession<Data extends object> implements Session<Data> {
   readonly #stored: StoredSession;
   #phase: Phase = "open";
   /** Ends when all calls so far have ended; never rejects. */
-  #last: Promise<unknown> = Promise.resolve();
+  #last: Promise<unknown> = NOTHING_YET;
   #running = 0;
   #commit: Promise<void> | undefined;
   /** Of a renewal or an end that was not made good since. */

@@ -54,8 +54,11 @@ export class Touches {
   ): void {
     if (this.#isClosed || record.state === "superseded") return;
     const { idleTimeoutMs } = this.#policy;
-    const expiresAtMs = Math.max(record.expiresAtMs, this.#deadlines.get(record.key) ?? 0);
-    if (!touchIsDue({ ...record, expiresAtMs }, activeAtMs, idleTimeoutMs)) return;
+    // What the request has read says "not due" nearly always; otherwise another may have touched since.
+    if (!touchIsDue(record, activeAtMs, idleTimeoutMs)) return;
+    const { absoluteExpiresAtMs } = record;
+    const expiresAtMs = this.#deadlines.get(record.key) ?? 0;
+    if (!touchIsDue({ expiresAtMs, absoluteExpiresAtMs }, activeAtMs, idleTimeoutMs)) return;
     const deadlineMs = Math.min(storedDeadlineMs(activeAtMs, idleTimeoutMs), record.absoluteExpiresAtMs);
     this.moved(record.key, deadlineMs);
     const running = this.#touch(record.key, deadlineMs).finally(() => this.#running.delete(running));

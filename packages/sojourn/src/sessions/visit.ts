@@ -25,7 +25,6 @@ export interface Created {
 
 export class Visit {
   readonly context: Context;
-  readonly budget: StoreBudget;
   /** The browser's connection is TLS. */
   readonly isSecure: boolean;
   /** The request's cookie names another server than this one. */
@@ -36,17 +35,24 @@ export class Visit {
   /** The request is no activity of the visitor. */
   isPassive = false;
   readonly #openedAtMonotonicMs: number;
+  #budget: StoreBudget | undefined;
 
   constructor(context: Context, request: IncomingRequest, presented: PresentedId | null) {
-    const { clock, store, storeBudgetMs } = context.policy;
+    const { clock } = context.policy;
     this.context = context;
-    this.budget = new StoreBudget(clock, store.name, storeBudgetMs);
     this.openedAtMs = clock.nowMs();
     this.#openedAtMonotonicMs = clock.monotonicMs() - (request.ageMs ?? 0);
     this.isSecure = request.secure;
     this.headersSent = request.headersSent ?? false;
     this.namesAnotherServer =
       presented !== null && !this.headersSent && context.cookie.namesAnotherServer(presented);
+  }
+
+  /** Most requests find their session without waiting, and need none. */
+  get budget(): StoreBudget {
+    const { clock, store, storeBudgetMs } = this.context.policy;
+    this.#budget ??= new StoreBudget(clock, store.name, storeBudgetMs);
+    return this.#budget;
   }
 
   /** How long ago the request began. */

@@ -88,17 +88,9 @@ export function peek(key: SessionKey, frozen: Frozen, wall: WallTime): SessionRe
 
 /** For looking within one request: as `peek`, and only what is looked at is read. */
 export function view(resident: Resident, wall: WallTime): SessionRecord {
-  const { key, createdAtMs, touchedAtMs, absoluteExpiresAtMs, principal, alias, bytes } = resident;
-  const sinceMs = wall.sinceMs();
-  const facts = {
-    createdAtMs: createdAtMs + sinceMs,
-    touchedAtMs: touchedAtMs + sinceMs,
-    expiresAtMs: (alias ? Math.floor(goneAtMs(resident)) : resident.expiresAtMs) + sinceMs,
-    absoluteExpiresAtMs: absoluteExpiresAtMs + sinceMs,
-    principal,
-    state: alias ? ("superseded" as const) : ("live" as const),
-  };
-  return new PackedView(key, facts, bytes);
+  const { key, bytes, principal, alias } = resident;
+  const state = alias ? "superseded" : "live";
+  return new PackedView(key, shown(resident), wall.sinceMs(), principal, state, bytes);
 }
 
 /** For giving away: shares nothing with the store. */
