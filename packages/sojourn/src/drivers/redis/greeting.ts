@@ -1,10 +1,14 @@
 /** The first look at a server: is it new enough, may it evict, who follows it. */
 import type { RedisDiagnostic } from "./options.ts";
 import type { RedisPort, Send } from "./port.ts";
+import { CHECK, ENTER, LEAVE, REENTER } from "./principal-scripts.ts";
 import { APPLY, CREATE, DESTROY, LOOK, READ, SUPERSEDE, TOUCH } from "./scripts.ts";
 
 const VERSION_MIN = 7;
-const SCRIPTS = [READ, CREATE, APPLY, TOUCH, DESTROY, SUPERSEDE, LOOK];
+const SCRIPTS = [
+  ...[READ, CREATE, APPLY, TOUCH, DESTROY, SUPERSEDE, LOOK],
+  ...[ENTER, REENTER, CHECK, LEAVE],
+];
 
 /**
  * @throws {Error} when a server is too old for scripts with flags
