@@ -169,6 +169,22 @@ test.each([
   },
 );
 
+test("node-server: an application that is mounted in another shares its session, opened once", async () => {
+  const inner = new Hono<{ Variables: SessionVariables<Data> }>().use(honoSessions(sessions));
+  inner.get("/", async (c) => {
+    (await c.var.session()).set("cart", ["inner"]);
+    return c.json((await sessions.of(c)).get("cart") ?? null);
+  });
+  app.use("/inner/*", async (c, next) => {
+    (await c.var.session()).set("cart", ["outer"]);
+    await next();
+  });
+  app.mount("/inner", inner.fetch);
+  const answer = await overHttp("/inner/");
+  expect([await answer.json(), answer.headers.getSetCookie().length]).toEqual([["inner"], 1]);
+  expect(store.calls.create).toBe(1);
+});
+
 test("whether the connection is secure is the URL's scheme, or what the application trusts", async () => {
   const secured = createSessions<Data>({
     secret: "a secret of the hono tests",

@@ -56,15 +56,19 @@ export function honoSessions<Data extends object = DefaultData>(
     const before = servedBy(incoming ?? c.req.raw, sessions);
     if (before !== undefined) {
       before.mountedAgain(optionsOf(c));
+      show(before, c);
       return next();
     }
     const secure = () => isSecure(c);
     if (incoming !== undefined && outgoing !== undefined) {
-      mount(c, incoming, new Served(sessions, incoming, outgoing, secure, true, optionsOf(c)));
+      const served = new Served(sessions, incoming, outgoing, secure, true, optionsOf(c));
+      serve(incoming, served);
+      show(served, c);
       return next();
     }
     const served = new ServedWeb(sessions, c.req.raw, secure, optionsOf(c));
-    mount(c, c.req.raw, served);
+    serve(c.req.raw, served);
+    show(served, c);
     try {
       await next();
     } catch (error) {
@@ -111,13 +115,11 @@ class ServedWeb<Data extends object> extends Serving<Data> {
   }
 }
 
-/** From now on `request`, which identifies the exchange, its Web form and the context all find the session. */
-function mount<Data extends object>(
-  c: Context<{ Variables: SessionVariables<Data> }>,
-  request: object,
+/** From now on the context and its Web request find the session: an application that is mounted in another has its own. */
+function show<Data extends object>(
   served: Serving<Data>,
+  c: Context<{ Variables: SessionVariables<Data> }>,
 ): void {
-  serve(request, served);
   for (const each of [c, c.req.raw]) served.source.attach(each, served);
   c.set("session", (options) => served.session(options));
 }
