@@ -53,7 +53,7 @@ export interface StoreOperation {
  */
 export const storeChannel = tracingChannel<StoreOperation, StoreOperation>("sojourn:store");
 
-/** A connection of a store's client. `remote`: `host:port`. */
+/** A connection of a store's client. `remote`: `host:port`, or "client" for a Redis client that the user brought. */
 export interface LinkEvent {
   readonly store: string;
   readonly remote: string;
@@ -65,7 +65,7 @@ export interface LinkFailure extends LinkEvent {
 }
 
 export interface LinkRoundTrip extends LinkEvent {
-  /** What was asked: an operation of the store, or "heartbeat". */
+  /** What was asked, in the link's own words: "apply", "heartbeat"; "change a session". */
   readonly operation: string;
   readonly seconds: number;
   readonly bytesSent: number;

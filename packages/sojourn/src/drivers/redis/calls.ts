@@ -9,11 +9,13 @@
  */
 import type { Clock, Timer } from "../../core/clock.ts";
 import { SessionError, StoreUnavailableError } from "../../core/errors.ts";
+import { linkChannels } from "../../store/channels.ts";
 import type { ReadOptions } from "../../store/store.ts";
 import { type Answered, Call, commandOf, isLate, type Work } from "./call.ts";
 import { Deadlines, type Due } from "./deadlines.ts";
 import { asSessionError, faultOf, isNoScript, STORE_NAME } from "./errors.ts";
-import type { RedisPort, Send } from "./port.ts";
+import { LinkEvents } from "./link-events.ts";
+import type { Argument, RedisPort, Send } from "./port.ts";
 import { LOOK } from "./scripts.ts";
 import { ServerClock } from "./server-clock.ts";
 
@@ -27,6 +29,8 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 interface Outage {
   readonly error: unknown;
   readonly key: string;
+  /** There was a connection before: its return is a reconnect. */
+  readonly stood: boolean;
   timer: Timer | undefined;
   attempts: number;
 }
@@ -37,6 +41,8 @@ export interface CallsOptions {
   readonly wallOffsetMs: () => number;
   readonly timeoutMs: number;
   readonly pendingMax: number;
+  /** What the one server is called in events when it has no node's name. */
+  readonly remote: string;
   /** Connects. Before the first call, and again by probes until it succeeds; a rejection is an outage. */
   begin(): Promise<RedisPort>;
   /** Lets go of the connection. */
@@ -50,6 +56,7 @@ export class Calls {
   #port!: RedisPort;
   readonly #clock: Clock;
   readonly #deadlines: Deadlines;
+  readonly #events: LinkEvents;
   readonly #clocks = new Map<string, ServerClock>();
   readonly #outages = new Map<string, Outage>();
   readonly #lastReplyMs = new Map<string, number>();
@@ -62,6 +69,7 @@ export class Calls {
     this.#options = options;
     this.#clock = options.clock;
     this.#deadlines = new Deadlines(options.clock);
+    this.#events = new LinkEvents(options.remote);
   }
 
   get pending(): number {
@@ -170,6 +178,7 @@ export class Calls {
       (port) => {
         this.#port = port;
         this.#hasBegun = true;
+        this.#events.connected("");
         const waiting = [...this.#waiting];
         this.#waiting.clear();
         for (const call of waiting) this.#send(call);
@@ -225,8 +234,9 @@ export class Calls {
     call.attempts++;
     const sentMs = this.#clock.monotonicMs();
     call.sentMs = sentMs;
-    this.#port.send(work.key, commandOf(call, clock, "EVALSHA")).then(
-      (reply) => this.#replied(call, node, clock, sentMs, reply),
+    const command = commandOf(call, clock, "EVALSHA");
+    this.#port.send(work.key, command).then(
+      (reply) => this.#replied(call, node, clock, sentMs, command, reply),
       (error: unknown) => {
         if (!isNoScript(error)) this.#failed(call, node, error);
         else this.#sendWhole(call, node, clock, sentMs);
@@ -237,14 +247,25 @@ export class Calls {
   /** After a restart, a fail-over or SCRIPT FLUSH: the source itself, once. */
   #sendWhole(call: Call, node: string, clock: ServerClock, sentMs: number): void {
     if (call.isSettled) return;
-    this.#port.send(call.work.key, commandOf(call, clock, "EVAL")).then(
-      (reply) => this.#replied(call, node, clock, sentMs, reply),
+    const command = commandOf(call, clock, "EVAL");
+    this.#port.send(call.work.key, command).then(
+      (reply) => this.#replied(call, node, clock, sentMs, command, reply),
       (error: unknown) => this.#failed(call, node, error),
     );
   }
 
-  #replied(call: Call, node: string, clock: ServerClock, sentMs: number, reply: unknown): void {
+  #replied(
+    call: Call,
+    node: string,
+    clock: ServerClock,
+    sentMs: number,
+    sent: readonly Argument[],
+    reply: unknown,
+  ): void {
     const receivedMs = this.#clock.monotonicMs();
+    if (linkChannels.answered.hasSubscribers) {
+      this.#events.answered(node, call.work.action, (receivedMs - sentMs) / 1000, sent, reply);
+    }
     const parts = Array.isArray(reply) ? (reply as unknown[]) : [reply];
     const nowMs = Number(call.work.head === undefined ? parts[parts.length - 1] : parts[0]);
     clock.observe(sentMs, receivedMs, nowMs);
@@ -312,8 +333,9 @@ export class Calls {
   #outage(node: string, key: string, error: unknown): void {
     if (this.#closing) return;
     if (!this.#outages.has(node)) {
-      const outage: Outage = { error, key, timer: undefined, attempts: 0 };
+      const outage: Outage = { error, key, stood: this.#hasBegun, timer: undefined, attempts: 0 };
       this.#outages.set(node, outage);
+      this.#events.lost(node, error, outage.stood);
       this.#options.changed(error);
       this.#probeLater(node, outage);
     }
@@ -325,6 +347,7 @@ export class Calls {
     if (!outage) return;
     outage.timer?.cancel();
     this.#outages.delete(node);
+    if (outage.stood) this.#events.connected(node);
     if (this.#outages.size === 0) this.#options.changed(undefined);
   }
 

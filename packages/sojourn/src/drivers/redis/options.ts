@@ -64,6 +64,13 @@ export function checkUrl(text: string): URL {
   return url;
 }
 
+/** For events: `host:port`, or "client" when the client is the user's. */
+export function placeOf({ url }: RedisStoreOptions): string {
+  if (url === undefined) return "client";
+  const { hostname, port } = checkUrl(url);
+  return `${hostname}:${port || 6379}`;
+}
+
 export function wrong(found: string): SessionError {
   return new SessionError("INVALID_OPTION", `Cannot use Redis: ${found}`);
 }

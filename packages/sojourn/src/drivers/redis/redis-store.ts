@@ -34,7 +34,7 @@ import { isFull } from "./errors.ts";
 import { greet } from "./greeting.ts";
 import { inTurn, Listing } from "./listing.ts";
 import { Logins } from "./logins.ts";
-import { checkPrefix, type RedisDiagnostic, type RedisStoreOptions } from "./options.ts";
+import { checkPrefix, placeOf, type RedisDiagnostic, type RedisStoreOptions } from "./options.ts";
 import type { Argument, RedisPort } from "./port.ts";
 import { Principals } from "./principals.ts";
 import {
@@ -91,6 +91,7 @@ export class RedisStore implements EnumerableStore {
     const port = portOf(options, this.#clock, this.#tell);
     this.#calls = new Calls({
       clock: this.#clock,
+      remote: placeOf(options),
       wallOffsetMs: this.#times.wallOffsetMs,
       timeoutMs: positive(options.timeoutMs ?? STORE_TIMEOUT_MS_DEFAULT, "timeoutMs"),
       pendingMax: positive(options.pendingMax ?? PENDING_MAX_DEFAULT, "pendingMax"),
