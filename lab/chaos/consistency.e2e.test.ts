@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Browser } from "./browser.ts";
-import { Stack, waitUntil } from "./stack.ts";
+import { waitUntil } from "./processes.ts";
+import { Stack } from "./stack.ts";
 
 let stack: Stack;
 let express: string;

@@ -5,7 +5,8 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Browser } from "./browser.ts";
-import { Stack, waitUntil } from "./stack.ts";
+import { waitUntil } from "./processes.ts";
+import { Stack } from "./stack.ts";
 
 /** The promise is 700 ms; the rest is for a busy machine between our clock and the shop's. */
 const ANSWER_MS_MAX = 700 + 300;

@@ -2,16 +2,16 @@
  * A real system to harm: a session server, a fault proxy in front of it, and the three shops of the quickstart, each a
  * process of its own. Without the router, so that a test decides which server answers.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { freePort } from "@sojourn/testbed";
 import { type ServerStatus, sessionServers } from "sojourn/server";
 import { FaultProxy } from "./fault-proxy.ts";
+import { CLI, ended, listening, start, waitUntil } from "./processes.ts";
 
-const CLI = fileURLToPath(new URL("./dist/main.js", import.meta.resolve("@sojourn/cli/package.json")));
 const SHOP = new URL("./dist/shop/", import.meta.resolve("@sojourn/example-quickstart/package.json"));
 const FRAMEWORKS = ["express", "fastify", "node"] as const;
 const DOMAIN = "shop";
@@ -134,20 +134,6 @@ export class Stack {
   }
 }
 
-/** Polls `holds` until it gives true. @throws {Error} naming `what` after `deadlineMs` */
-export async function waitUntil(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  deadlineMs: number = 10_000,
-): Promise<void> {
-  const endMs = performance.now() + deadlineMs;
-  for (;;) {
-    if (await Promise.resolve(holds()).catch(() => false)) return;
-    if (performance.now() > endMs) throw new Error(`Waited ${deadlineMs} ms in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 function startServer(folder: string, port: number, { maxMemory }: StackOptions): ChildProcess {
   const memory: Record<string, string> = maxMemory === undefined ? {} : { "max-memory": maxMemory };
   return start(
@@ -155,39 +141,4 @@ function startServer(folder: string, port: number, { maxMemory }: StackOptions):
     { port: String(port), domain: DOMAIN, "secret-file": join(folder, "secret"), ...memory },
     "server",
   );
-}
-
-function start(script: string, options: Record<string, string>, ...words: string[]): ChildProcess {
-  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
-  return spawn(process.execPath, [script, ...words, ...args], { stdio: ["ignore", "ignore", "inherit"] });
-}
-
-async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  child.kill(signal);
-  await exit;
-}
-
-async function listening(port: number, child: ChildProcess): Promise<void> {
-  await waitUntil(`port ${port} listens`, async () => {
-    if (child.exitCode !== null) throw new Error("It ended while starting");
-    return await new Promise<boolean>((resolve) => {
-      const socket = connect(port, "127.0.0.1");
-      socket.once("connect", () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once("error", () => resolve(false));
-    });
-  });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("The system gave no port");
-  return address.port;
 }
