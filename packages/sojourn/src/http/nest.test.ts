@@ -1,8 +1,11 @@
 /** What only NestJS has: its module, its parameter decorator, guards, middleware and exception filters, on both platforms. */
 import "reflect-metadata";
 import {
+  type ArgumentsHost,
   type CanActivate,
+  Catch,
   Controller,
+  type ExceptionFilter,
   type ExecutionContext,
   Get,
   type INestApplication,
@@ -114,12 +117,18 @@ afterEach(async () => {
   app = undefined;
 });
 
-async function launch(platform: string, root: object, instance = fastify()): Promise<void> {
+async function launch(
+  platform: string,
+  root: object,
+  prepare: (app: INestApplication) => unknown = () => {},
+  instance = fastify(),
+): Promise<void> {
   const adapter = platform === "Fastify" ? new FastifyAdapter(instance as never) : new ExpressAdapter();
   app = await NestFactory.create(root as never, adapter, {
     abortOnError: false,
     logger: { log() {}, warn() {}, error: (what: unknown) => void logged.push(what) },
   });
+  prepare(app);
   await app.listen(0, "127.0.0.1");
   origin = await app.getUrl();
 }
@@ -199,6 +208,23 @@ describe.each(["Express", "Fastify"])("on %s", (platform) => {
     expect([(await get("/cart", cookie)).status, (await get("/add", cookie)).status]).toEqual([200, 503]);
   });
 
+  test("an exception filter of the application comes first", async () => {
+    const adapterOf = () => app!.getHttpAdapter();
+    class Own implements ExceptionFilter {
+      catch(error: SessionError, host: ArgumentsHost) {
+        adapterOf().reply(host.switchToHttp().getResponse(), { mine: error.code }, 418);
+      }
+    }
+    Catch(SessionError)(Own);
+    await launch(platform, rootOf([SojournModule.forRoot({ sessions })]), (it) =>
+      it.useGlobalFilters(new Own()),
+    );
+    const cookie = cookieOf(await get("/add"));
+    store.before = isDown;
+    const answer = await get("/cart", cookie);
+    expect([answer.status, await answer.json()]).toEqual([418, { mine: "STORE_UNAVAILABLE" }]);
+  });
+
   test("a mistake in the program is logged, and its message stays inside", async () => {
     await launch(platform, rootOf([SojournModule.forRoot({ sessions })]));
     const answer = await get("/mistaken");
@@ -241,7 +267,7 @@ describe.each(["Express", "Fastify"])("on %s", (platform) => {
     Module({ imports, controllers: [CartController] })(Root);
     const instance = fastify();
     instance.register(fastifySessions, { sessions });
-    await launch(platform, Root, instance);
+    await launch(platform, Root, undefined, instance);
     const answer = await get("/cart");
     expect(await answer.json()).toEqual({ cart: ["from middleware"] });
     expect(answer.headers.getSetCookie()).toHaveLength(1);
