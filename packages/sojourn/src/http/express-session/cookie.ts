@@ -54,15 +54,12 @@ export class Cookie {
 
   /** @param options  of the middleware, or what a store kept. Later properties win: `maxAge` after `expires`. */
   constructor(options?: CookieOptions | CookieData | Cookie | null) {
-    let originalMaxAge: number | null | undefined;
-    if (options) {
-      if (typeof options !== "object") throw new TypeError("argument options must be a object");
-      for (const name in options) {
-        if (name !== "data") Reflect.set(this, name, Reflect.get(options, name));
-      }
-      originalMaxAge = (options as Partial<CookieData>).originalMaxAge;
+    if (!options) return;
+    if (typeof options !== "object") throw new TypeError("argument options must be a object");
+    for (const name in options) {
+      if (name !== "data" && name !== "originalMaxAge") Reflect.set(this, name, Reflect.get(options, name));
     }
-    this.originalMaxAge = originalMaxAge ?? this.maxAge;
+    this.originalMaxAge = (options as Partial<CookieData>).originalMaxAge ?? this.originalMaxAge;
   }
 
   get expires(): Date | null {
@@ -89,7 +86,8 @@ export class Cookie {
       deprecate("MAX_AGE_DATE", "maxAge as Date; pass number of milliseconds instead");
       this.expires = given;
     } else {
-      this.expires = typeof ms === "number" ? new Date(systemClock.nowMs() + ms) : ms;
+      this._expires = typeof ms === "number" ? new Date(systemClock.nowMs() + ms) : ms;
+      this.originalMaxAge = ms;
     }
   }
 
