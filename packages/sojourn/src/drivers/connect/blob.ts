@@ -173,17 +173,10 @@ export function fromBlob(key: SessionKey, session: unknown, nowMs: number, optio
 }
 
 /** Without the values that stand beside it. */
-function fieldRecord(key: SessionKey, field: Field): SessionRecord {
-  const { packed, at } = field;
-  if (typeof packed !== "string" || !Array.isArray(at) || !at.every(Number.isFinite)) {
-    throw unreadable(`its field ${FIELD} is not one that this release wrote`);
-  }
+function fieldRecord(key: SessionKey, { packed, at }: Field): SessionRecord {
   const [createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs] = at;
-  return unpackRecord(
-    key,
-    { createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs },
-    Buffer.from(packed, "base64"),
-  );
+  const times = { createdAtMs, touchedAtMs, expiresAtMs, absoluteExpiresAtMs };
+  return unpackRecord(key, times, Buffer.from(packed, "base64"));
 }
 
 /**
@@ -196,7 +189,8 @@ function foreignRecord(
   nowMs: number,
   { browserSessionMs, absoluteTimeoutMs }: BlobOptions,
 ): SessionRecord {
-  const idleMs = cookie.originalMaxAge ?? browserSessionMs;
+  const { originalMaxAge } = cookie;
+  const idleMs = typeof originalMaxAge === "number" && originalMaxAge > 0 ? originalMaxAge : browserSessionMs;
   const writtenMs = timeOf(cookie);
   const expiresAtMs = writtenMs !== undefined && writtenMs > nowMs ? writtenMs : nowMs + idleMs;
   const touchedAtMs = Math.min(nowMs, expiresAtMs - idleMs);
@@ -235,10 +229,25 @@ function plainCookie(cookie: ConnectCookie): ConnectCookie {
 }
 
 function fieldOf(session: unknown): Field | undefined {
-  const field = (session as Record<string, unknown> | null)?.[FIELD] as Field | undefined;
+  const field = (session as Record<string, unknown> | null)?.[FIELD];
   if (typeof field !== "object" || field === null) return undefined;
-  if (field.v === 1) return field;
-  throw unreadable(`its field ${FIELD} is of a newer release`);
+  const { v, packed, at, json, alias } = field as { readonly [Name in keyof Field]?: unknown };
+  if (typeof v === "number" && v > 1) throw unreadable(`its field ${FIELD} is of a newer release`);
+  const isOurs =
+    v === 1 &&
+    typeof packed === "string" &&
+    isList(at) &&
+    at.length === 4 &&
+    at.every(Number.isFinite) &&
+    isList(json) &&
+    json.every((row) => isList(row) && typeof row[0] === "string") &&
+    (alias === undefined || (isList(alias) && Number.isFinite(alias[0]) && typeof alias[1] === "string"));
+  if (isOurs) return field as Field;
+  throw unreadable(`its field ${FIELD} is damaged`);
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
 }
 
 function unreadable(found: string): SessionError {

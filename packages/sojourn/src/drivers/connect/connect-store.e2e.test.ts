@@ -15,7 +15,7 @@ const require = createRequire(import.meta.url);
 
 registerConformance(
   { test, describe },
-  realTimeHarness("connect: memorystore", async () => {
+  realTimeHarness("connect: memorystore", { concurrency: 16 }, async () => {
     const MemoryStore = require("memorystore")({ Store });
     return { backend: new MemoryStore(), close: async () => undefined };
   }),
@@ -23,13 +23,14 @@ registerConformance(
 
 registerConformance(
   { test, describe },
-  realTimeHarness("connect: session-file-store, which has no `all`", async () => {
+  // It has no `all`, and each write is a file that is synchronised to the disk.
+  realTimeHarness("connect: session-file-store", { lacks: ["enumerable"], concurrency: 4 }, async () => {
     const FileStore = require("session-file-store")({ Store });
     const path = mkdtempSync(join(tmpdir(), "sojourn-sessions-"));
     // It looks for a missing session six times otherwise, longer than a request waits for its store.
     const backend = new FileStore({ path, retries: 0, reapInterval: -1, logFn: () => undefined });
     return { backend, close: async () => rmSync(path, { recursive: true }) };
-  }, ["enumerable"]),
+  }),
 );
 
 describe.skipIf(redisServerPath() === undefined)("connect-redis", () => {
@@ -42,7 +43,7 @@ describe.skipIf(redisServerPath() === undefined)("connect-redis", () => {
 
   registerConformance(
     { test, describe },
-    realTimeHarness("connect: connect-redis on a real Redis", async () => {
+    realTimeHarness("connect: connect-redis on a real Redis", { concurrency: 16 }, async () => {
       const client = createClient({ url: redis.url });
       await client.connect();
       const backend = new RedisStore({ client, prefix: `sess-${opened++}:` });
