@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   UNSUPPORTED_RESPONSE: { status: 500, retryable: false },
   SESSION_ENDED: { status: 409, retryable: false },
   UPDATE_CONFLICT: { status: 409, retryable: true },
+  SESSION_BUSY: { status: 409, retryable: true },
   SESSION_LIMIT: { status: 409, retryable: false },
   NOT_ENUMERABLE: { status: 500, retryable: false },
   // The store's state: time or an operator fixes it.
@@ -71,7 +72,8 @@ export class SessionError extends Error {
     this.retryable = ERROR_CODES[code].retryable;
     this.status = ERROR_CODES[code].status;
     this.statusCode = this.status;
-    this.headers = this.status === 503 ? { "retry-after": String(RETRY_AFTER_S) } : {};
+    this.headers =
+      this.status === 503 || code === "SESSION_BUSY" ? { "retry-after": String(RETRY_AFTER_S) } : {};
   }
 
   /** What Hono and our Web adapters answer with when the application does not handle the error itself. */

@@ -198,7 +198,12 @@ export class Attributes {
   }
 
   clear(): void {
-    this.#stored = NONE;
+    this.reread(NONE);
+  }
+
+  /** Forgets what this request has read. */
+  reread(stored: StoredAttributes = NONE): void {
+    this.#stored = stored;
     this.#seen.clear();
     this.#bytesNow = undefined;
   }

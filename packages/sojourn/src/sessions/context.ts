@@ -2,6 +2,7 @@
 
 import { DeferredWrites } from "./deferred-writes.ts";
 import { EndWatch } from "./end-watch.ts";
+import { ExclusiveAccess } from "./exclusive.ts";
 import { IdCookie } from "./id-cookie.ts";
 import { Loads } from "./loads.ts";
 import { LoginLimit } from "./login-limit.ts";
@@ -21,6 +22,7 @@ export interface Context {
   readonly deferred: DeferredWrites | null;
   /** Null: a user may have any number of sessions. */
   readonly loginLimit: LoginLimit | null;
+  readonly exclusive: ExclusiveAccess;
   readonly ends: EndWatch;
 }
 
@@ -40,6 +42,7 @@ export function newContext(policy: Policy): Context {
         ? new DeferredWrites({ policy, telemetry, touches })
         : null,
     loginLimit: LoginLimit.of(policy),
+    exclusive: new ExclusiveAccess({ policy, telemetry, touches }, loads),
     ends: new EndWatch(policy, loads),
   };
 }

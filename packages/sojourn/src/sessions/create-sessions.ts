@@ -106,7 +106,7 @@ export function createSessions<Data extends object>(options: SessionsOptions = {
   }
   async function close(): Promise<void> {
     await context.deferred?.close();
-    await context.touches.close();
+    await Promise.all([context.touches.close(), context.exclusive.close()]);
     if (policy.ownsStore) await policy.store.close();
   }
   return {

@@ -158,6 +158,34 @@ export class LiveSession<Data extends object> implements Session<Data> {
 
   // — for the scope: not part of what applications see —
 
+  /** From here on nobody else who asks for it has the session, and what is read is what the last one left. */
+  async makeExclusive(waitMs: number): Promise<void> {
+    const { visit, known, fault, isPresented } = this.#stored;
+    if (known === null || !isPresented || fault !== null) return;
+    this.#requireUnchanged();
+    const entered = await visit.context.exclusive.enter(known.key, waitMs);
+    try {
+      this.#requireUnchanged();
+    } catch (error) {
+      entered.lease?.giveBack();
+      throw error;
+    }
+    this.#stored.reread(entered);
+  }
+
+  #requireUnchanged(): void {
+    if (this.#phase === "open" && !this.#hasChanges()) return;
+    throw new SessionError(
+      "INVALID_OPTION",
+      "Cannot have a session exclusively: this request has changed or committed it already. Ask before the first change",
+    );
+  }
+
+  /** The response is about to leave, or over: others need not wait for what is left of this request. */
+  giveBackLease(): void {
+    this.#stored.lease?.giveBack();
+  }
+
   /** As `RequestScope.settle`, without its memory. */
   settle(): Promise<CommitOutcome> | undefined {
     this.#phase = "departed";
@@ -194,6 +222,7 @@ export class LiveSession<Data extends object> implements Session<Data> {
     this.#phase = "departed";
     if (!wasAnswered && !this.#commit)
       void this.#last.then(() => this.#dropChanges("ended without an answer"));
+    this.giveBackLease();
     this.#stored.requestOver();
   }
 

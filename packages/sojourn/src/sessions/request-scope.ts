@@ -1,6 +1,7 @@
 /** `RequestScope` over a store: scope.ts is the contract. */
 import { isSessionError, type SessionError } from "../core/errors.ts";
 import type { SessionRecord } from "../core/record.ts";
+import { invalidOption } from "./check-options.ts";
 import type { Context } from "./context.ts";
 import type { LaidOver } from "./deferred-writes.ts";
 import type { PresentedId } from "./id-cookie.ts";
@@ -9,7 +10,7 @@ import type { CommitOutcome, IncomingRequest, RequestScope } from "./scope.ts";
 import type { Session } from "./session.ts";
 import { StoredSession } from "./stored-session.ts";
 import { Visit } from "./visit.ts";
-import { moreSpecific, requireVisitOptions, type VisitOptions } from "./visit-options.ts";
+import { moreSpecific, requireVisitOptions, type VisitOptions, waitMsOf } from "./visit-options.ts";
 
 export class StoredRequestScope<Data extends object> implements RequestScope<Data> {
   readonly #context: Context;
@@ -22,6 +23,7 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
   #settling: Promise<CommitOutcome> | null | undefined;
   #outcome: CommitOutcome | undefined;
   #isClosed = false;
+  #isExclusive = false;
 
   constructor(context: Context, request: IncomingRequest) {
     this.#context = context;
@@ -33,6 +35,7 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
     if (options !== undefined) {
       try {
         requireVisitOptions(options);
+        if (options.exclusive && this.#context.deferred !== null) throw notExclusive();
       } catch (error) {
         return Promise.reject(error);
       }
@@ -40,7 +43,21 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
       this.#visit.isPassive = this.#options?.passive === true;
     }
     this.#loading ??= this.#load();
+    const exclusive = this.#options?.exclusive;
+    if (exclusive && !this.#isExclusive) this.#loading = this.#makeExclusive(this.#loading, exclusive);
     return this.#loading;
+  }
+
+  async #makeExclusive(
+    loading: Promise<Session<Data>>,
+    exclusive: Exclude<VisitOptions["exclusive"], false | undefined>,
+  ): Promise<Session<Data>> {
+    this.#isExclusive = true;
+    const session = await loading;
+    await this.#live?.makeExclusive(waitMsOf(exclusive));
+    // Nobody gives it back any more.
+    if (this.#isClosed || this.#settling !== undefined) this.#live?.giveBackLease();
+    return session;
   }
 
   /** Without a session, or with one that the store has at hand, there is nothing to wait for. */
@@ -88,8 +105,10 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
   settle(): Promise<CommitOutcome> | undefined {
     if (this.#settling === undefined) {
       this.#settling = this.#live?.settle() ?? null;
+      if (this.#settling === null) this.#live?.giveBackLease();
       this.#settling?.then((outcome) => {
         this.#outcome = outcome;
+        this.#live?.giveBackLease();
       });
     }
     return this.#settling ?? undefined;
@@ -104,4 +123,12 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
     this.#isClosed = true;
     this.#live?.close();
   }
+}
+
+function notExclusive(): SessionError {
+  return invalidOption(
+    "exclusive",
+    true,
+    "none with writeFrequency TIME_BASED_WRITE: the next request would begin before this one's changes are stored",
+  );
 }

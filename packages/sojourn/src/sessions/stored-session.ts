@@ -9,6 +9,7 @@ import type { SessionId, SessionKey } from "../core/ids.ts";
 import type { SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
 import { Attributes, type Changes, type StoredAttributes } from "./attributes.ts";
+import { type Exclusive, LEASE_ATTRIBUTE, type Lease } from "./exclusive.ts";
 import { LOGIN_ATTRIBUTE, type LoginLimit } from "./login-limit.ts";
 import type { Update } from "./updates.ts";
 import type { Created, Visit } from "./visit.ts";
@@ -37,6 +38,8 @@ export class StoredSession {
   readonly attributes: Attributes;
   /** Why the store could not be read, where the route goes on without its session. */
   readonly fault: SessionError | null;
+  /** This request's exclusive access, if it asked for it and has it still. */
+  lease: Lease | null = null;
   /** The id that the request came with, known to the store or not. */
   readonly #presentedKey: SessionKey | null;
   #known: Known | null;
@@ -91,6 +94,19 @@ export class StoredSession {
     return this.#hasEnded;
   }
 
+  /** What others have stored meanwhile, and the lease under which nobody else changes it. */
+  reread({ record, lease }: Exclusive): void {
+    this.#known = record;
+    if (record === null) this.#id = null;
+    this.attributes.reread(record?.attributes);
+    this.lease = lease;
+  }
+
+  /** The id that the request came with is still the one of its session. */
+  get isPresented(): boolean {
+    return this.#known !== null && this.#known.key === this.#presentedKey;
+  }
+
   async create(changes: Changes | null, principal?: string | null, own: OwnAttributes = NONE): Promise<void> {
     this.#requireHeaders("begin a session");
     const created = await this.visit.create(new Map([...(changes?.set ?? []), ...own]), principal);
@@ -107,7 +123,13 @@ export class StoredSession {
       if (this.#isKept(changes)) return this.attributes.committed(changes, this.#known.version);
       await this.writeKept();
     }
-    const version = await this.#apply({ ...changes, ...this.#activity() });
+    const lease = this.lease?.isOver === false ? this.lease : null;
+    const version = await this.#apply(
+      lease === null
+        ? { ...changes, ...this.#activity() }
+        : { ...changes, ...lease.fence, delete: [...changes.delete, LEASE_ATTRIBUTE], ...this.#activity() },
+    );
+    lease?.wentAlong();
     this.attributes.committed(changes, version);
   }
 
@@ -124,11 +146,12 @@ export class StoredSession {
     if (deferred !== null && this.#known) await deferred.write(this.#known.key, this.visit.budget);
   }
 
-  /** One write that expects nothing. */
+  /** One write that expects nothing but this request's lease. */
   async #apply(delta: SessionDelta): Promise<Version> {
     const result = await this.visit.apply(this.#known!.key, delta);
-    if (result.status === "conflict")
-      throw new Error("the store found a conflict where nothing was expected");
+    if (result.status === "conflict") {
+      throw this.lease?.lost() ?? new Error("the store found a conflict where nothing was expected");
+    }
     this.#wrote(result.version, result.expiresAtMs);
     return result.version;
   }
@@ -181,11 +204,13 @@ export class StoredSession {
     if (!this.#known) return this.create(changes, principal, own);
     this.#requireHeaders("renew the session id");
     await this.writeKept();
+    if (this.lease?.isOver === false) await this.#apply(this.lease.fence);
     const created = await this.visit.renew(
       this.#known.key,
       (final) => withChanges(final.attributes, changes, own),
       principal,
     );
+    this.lease?.wentAlong();
     const { final } = created;
     this.#movedTo(created, changes, {
       ...final,
@@ -245,6 +270,7 @@ export class StoredSession {
   }
 
   #ended(): void {
+    this.lease?.wentAlong();
     this.attributes.clear();
     this.#known = null;
     this.#id = null;
@@ -359,6 +385,8 @@ function withChanges(
   own: OwnAttributes,
 ): Map<string, Uint8Array> {
   const attributes = new Map([...stored].map(([name, { value }]) => [name, value]));
+  // A lease belongs to the old id: nobody knows the new one yet.
+  attributes.delete(LEASE_ATTRIBUTE);
   for (const name of changes?.delete ?? []) attributes.delete(name);
   for (const [name, value] of changes?.set ?? []) attributes.set(name, value);
   for (const [name, value] of own) attributes.set(name, value);

@@ -2,7 +2,8 @@
  * What one request may ask of its session, differently from the others: where it is mounted, on its route, or in the
  * call of `session()`. The most specific word counts; `docs/policies.md` says what each costs.
  */
-import { invalidOption, requireKnown, requireObject, requireOneOf } from "./check-options.ts";
+import { invalidOption, requireKnown, requireMs, requireObject, requireOneOf } from "./check-options.ts";
+import { EXCLUSIVE_WAIT_MS_DEFAULT, EXCLUSIVE_WAIT_MS_MAX } from "./exclusive.ts";
 
 export interface VisitOptions {
   /**
@@ -16,6 +17,12 @@ export interface VisitOptions {
    * and the visitor is back as soon as the store is. Default: that of `createSessions`.
    */
   readonly onStoreUnavailable?: OnStoreUnavailable;
+  /**
+   * Requests of this session that ask for it run one after another, across servers, each seeing what the one before has
+   * committed; others are not held up. From `session()` until the commit or the headers, for at most 15 s. Waits for
+   * `waitMs` (default 1_000, at most 10_000), then SESSION_BUSY. Costs one write more.
+   */
+  readonly exclusive?: boolean | { readonly waitMs?: number };
 }
 
 export type OnStoreUnavailable = "fail" | "anonymous";
@@ -29,17 +36,28 @@ export interface MountOptions<Req> extends VisitOptions {
 /** Tells, when the request first asks for its session, what its mount and route say. */
 export type Mounted = (() => VisitOptions | undefined) | undefined;
 
-const VISIT_OPTION_NAMES: readonly (keyof VisitOptions)[] = ["passive", "onStoreUnavailable"];
+const VISIT_OPTION_NAMES: readonly (keyof VisitOptions)[] = ["passive", "onStoreUnavailable", "exclusive"];
 
 /** @throws {SessionError} INVALID_OPTION */
 export function requireVisitOptions(options: VisitOptions): void {
   requireObject(options, "session options");
   requireKnown(options, VISIT_OPTION_NAMES, "");
-  const { passive, onStoreUnavailable } = options;
+  const { passive, onStoreUnavailable, exclusive } = options;
   if (passive !== undefined && typeof passive !== "boolean") {
     throw invalidOption("passive", passive, "true or false");
   }
   if (onStoreUnavailable !== undefined) requireOnStoreUnavailable(onStoreUnavailable);
+  if (exclusive !== undefined && typeof exclusive !== "boolean") {
+    requireObject(exclusive, "exclusive");
+    requireKnown(exclusive, ["waitMs"], "exclusive.");
+    waitMsOf(exclusive);
+  }
+}
+
+/** @throws {SessionError} INVALID_OPTION */
+export function waitMsOf(exclusive: true | { readonly waitMs?: number }): number {
+  const { waitMs = EXCLUSIVE_WAIT_MS_DEFAULT } = exclusive === true ? {} : exclusive;
+  return requireMs(waitMs, "exclusive.waitMs", EXCLUSIVE_WAIT_MS_MAX);
 }
 
 export function requireOnStoreUnavailable(value: unknown): void {

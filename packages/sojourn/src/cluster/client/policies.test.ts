@@ -59,3 +59,17 @@ test.each([
     expect(alive).toBe(max);
   }
 });
+
+test("exclusive: twenty-four requests of one session on three servers that read and write lose nothing", async () => {
+  const { servers, during } = await domain({});
+  const browser = new Jar();
+  await during(browser.request(servers[0]!, (session) => session.set("n", 0)));
+  const asked = Array.from({ length: 24 }, (_, index) =>
+    browser.request(servers[index % 3]!, async (_session, scope) => {
+      const session = await scope.session({ exclusive: { waitMs: 10_000 } });
+      session.set("n", (session.get("n") as number) + 1);
+    }),
+  );
+  for (const { outcome } of await during(Promise.all(asked))) expect(outcome).toMatchObject({ ok: true });
+  await during(browser.request(servers[2]!, (session) => expect(session.get("n")).toBe(24)));
+});
