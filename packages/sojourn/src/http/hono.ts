@@ -52,17 +52,17 @@ export function honoSessions<Data extends object = DefaultData>(
   const isSecure = options.isSecure ?? isHttps;
   const optionsOf = mounted(options, ["isSecure"]);
   return async function sojournSessions(c, next) {
-    const { incoming, outgoing } = (c.env ?? {}) as Partial<NodeBindings>;
-    const before = servedBy(incoming ?? c.req.raw, sessions);
+    const node = nodeOf(c);
+    const before = servedBy(node?.incoming ?? c.req.raw, sessions);
     if (before !== undefined) {
       before.mountedAgain(optionsOf(c));
       show(before, c);
       return next();
     }
     const secure = () => isSecure(c);
-    if (incoming !== undefined && outgoing !== undefined) {
-      const served = new Served(sessions, incoming, outgoing, secure, true, optionsOf(c));
-      serve(incoming, served);
+    if (node !== undefined) {
+      const served = new Served(sessions, node.incoming, node.outgoing, secure, true, optionsOf(c));
+      serve(node.incoming, served);
       show(served, c);
       return next();
     }
@@ -108,10 +108,7 @@ class ServedWeb<Data extends object> extends Serving<Data> {
   }
 
   protected override open(ageMs: number): WebScope<Data> {
-    const scope = this.#sessions.open(this.#request, { secure: this.#isSecure(), ageMs });
-    // `open` made the scope what `of(request)` finds, and the scope does not know the options of the mount.
-    this.source.attach(this.#request, this);
-    return scope;
+    return this.#sessions.open(this.#request, { secure: this.#isSecure(), ageMs });
   }
 }
 
@@ -122,6 +119,11 @@ function show<Data extends object>(
 ): void {
   for (const each of [c, c.req.raw]) served.source.attach(each, served);
   c.set("session", (options) => served.session(options));
+}
+
+function nodeOf(c: Context): NodeBindings | undefined {
+  const { incoming, outgoing } = (c.env ?? {}) as Partial<NodeBindings>;
+  return incoming && outgoing ? { incoming, outgoing } : undefined;
 }
 
 function isHttps(c: Context): boolean {
