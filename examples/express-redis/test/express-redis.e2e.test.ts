@@ -39,7 +39,7 @@ describe.skipIf(redisServerPath() === undefined)("express-redis", () => {
     // Twenty clicks at once, on both servers.
     await Promise.all(Array.from({ length: 20 }, (_, index) => ada.post(`${index % 2 ? a : b}/cart/cups`)));
     process.kill(pidOfA, "SIGKILL");
-    await expect.poll(() => fetch(a).catch(() => "gone")).toBe("gone");
+    await expect.poll(() => fetch(a).catch(() => "gone"), { timeout: 10_000 }).toBe("gone");
     const page = await (await ada.get(b)).text();
     for (const line of ["<p>ada ", "1 × tea", "20 × cups", "server b"]) expect(page).toContain(line);
   });

@@ -45,7 +45,7 @@ test("a user's devices are one list on both servers, and a killed server takes n
     expect(page.text).toMatch(/Phone.*End this one/);
   }
   process.kill(pidOfA, "SIGKILL");
-  await expect.poll(() => fetch(a).catch(() => "gone")).toBe("gone");
+  await expect.poll(() => fetch(a).catch(() => "gone"), { timeout: 10_000 }).toBe("gone");
   expect((await seen(laptop, b)).title).toBe("ada is signed in on 2 devices");
   expect((await seen(phone, b)).title).toBe("ada is signed in on 2 devices");
 });
@@ -85,5 +85,6 @@ test("end all others keeps this device; end all keeps none", async () => {
 test("when the example ends, its servers end", async () => {
   expect((await fetch(b)).status).toBe(200);
   await program.stop();
-  for (const origin of [a, b]) await expect.poll(() => fetch(origin).catch(() => "gone")).toBe("gone");
+  for (const origin of [a, b])
+    await expect.poll(() => fetch(origin).catch(() => "gone"), { timeout: 10_000 }).toBe("gone");
 });
