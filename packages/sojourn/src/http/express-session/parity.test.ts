@@ -211,4 +211,30 @@ describe("meant to differ", () => {
     }
     expect(seen).toEqual({ theirs: ["destroy"], ours: [] });
   });
+
+  test("a read looks at the session twice, not four times", async () => {
+    const looks: Record<string, number> = {};
+    for (const [name, factory] of Object.entries({ theirs: expressSession, ours: session })) {
+      const options = { cookie: { maxAge: 60_000 } };
+      const [site, , store] = await traced(factory, options);
+      const browser = new Browser();
+      await browser.visit(site, "/set");
+      let count = 0;
+      const get = store.get;
+      store.get = (sid, callback) =>
+        get.call(store, sid, (error, data) => {
+          const probe = {
+            toJSON() {
+              count++;
+              return "the same";
+            },
+          };
+          callback(error, data && { ...data, probe });
+        });
+      // The answer is one look more.
+      await browser.visit(site);
+      looks[name] = count - 1;
+    }
+    expect(looks).toEqual({ theirs: 4, ours: 2 });
+  });
 });

@@ -204,6 +204,24 @@ describe("a failing store", () => {
     await expect(new Browser().visit(shop)).rejects.toThrow();
   });
 
+  test("is told of once when the application waited and answers 500 itself", async () => {
+    const store = new SlowStore();
+    const shop = await site({ store }, async (req, res) => {
+      login(req);
+      if (req.url === "/login") await (req as unknown as { session: session.Session }).session.save();
+      if (req.url === "/logout") await (req as unknown as { session: session.Session }).session.destroy();
+      res.end("done");
+    });
+    const browser = new Browser();
+    await browser.visit(shop);
+    store.fails.add("set").add("destroy");
+    store.calls.length = 0;
+    expect(await new Browser().visit(shop, "/login")).toMatchObject({ status: 500, text: "set refused" });
+    expect(await browser.visit(shop, "/logout")).toMatchObject({ status: 500, text: "destroy refused" });
+    expect(shop.errors).toHaveLength(2);
+    expect(store.calls).toEqual(["set", "get", "destroy"]);
+  });
+
   test("is tried again at the end when a save failed that the application hid", async () => {
     const store = new SlowStore();
     store.fails.add("set");

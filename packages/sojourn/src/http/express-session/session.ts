@@ -3,9 +3,9 @@
  * as always, or gives a promise.
  */
 import type { Cookie } from "./cookie.ts";
-import { type Done, promised } from "./store-calls.ts";
+import { type Done, promiseOf } from "./store-calls.ts";
 import type { SessionRequest } from "./types.ts";
-import { visitOf } from "./visit-of.ts";
+import { type SessionVisit, visitOf } from "./visit-of.ts";
 
 export class Session {
   /** The browser's secret: never log it. */
@@ -37,33 +37,39 @@ export class Session {
   save(callback: Done): this;
   save(): Promise<void>;
   save(callback?: Done): this | Promise<void> {
-    return promised(this, callback, (done) =>
-      visitOf(this.req).save(this, done, callback !== undefined),
-    ) as this;
+    return call(this, callback, (visit, done, isTold) => visit.save(this, done, isTold));
   }
 
   /** Reads the session from the store again; `req.session` is another object afterwards. */
   reload(callback: Done): this;
   reload(): Promise<void>;
   reload(callback?: Done): this | Promise<void> {
-    return promised(this, callback, (done) => visitOf(this.req).reload(this, done)) as this;
+    return call(this, callback, (visit, done) => visit.reload(this, done));
   }
 
   /** Ends the session; `req.session` is gone. */
   destroy(callback: Done): this;
   destroy(): Promise<void>;
   destroy(callback?: Done): this | Promise<void> {
-    return promised(this, callback, (done) =>
-      visitOf(this.req).destroy(this, done, callback !== undefined),
-    ) as this;
+    return call(this, callback, (visit, done, isTold) => visit.destroy(this, done, isTold));
   }
 
   /** Ends the session and begins an empty one with a new id: `req.session` is that one afterwards. Call it at login. */
   regenerate(callback: Done): this;
   regenerate(): Promise<void>;
   regenerate(callback?: Done): this | Promise<void> {
-    return promised(this, callback, (done) =>
-      visitOf(this.req).regenerate(done, callback !== undefined),
-    ) as this;
+    return call(this, callback, (visit, done, isTold) => visit.regenerate(done, isTold));
   }
+}
+
+/** With a callback the session itself, to be chained; otherwise a promise. */
+function call<Self extends Session>(
+  session: Self,
+  callback: Done | undefined,
+  begin: (visit: SessionVisit, done: Done, isTold: boolean) => void,
+): Self | Promise<void> {
+  const visit = visitOf(session.req);
+  if (!callback) return promiseOf(visit.hasResponse, (done) => begin(visit, done, false));
+  begin(visit, callback, true);
+  return session;
 }

@@ -49,17 +49,16 @@ export function callStore<Value>(
   );
 }
 
-/** The promise of a call, or, with a callback, the call and whatever the method chains. */
-export function promised<Self>(self: Self, callback: Done | undefined, begin: (done: Done) => void): unknown {
-  if (callback) {
-    begin(callback);
-    return self;
-  }
+/**
+ * Of a method that takes a callback or gives a promise.
+ *
+ * @param isTold  a rejection reaches somebody even if nobody waits for the promise
+ */
+export function promiseOf(isTold: boolean, begin: (done: Done) => void): Promise<void> {
   const promise = new Promise<void>((resolve, reject) => {
     begin((error) => (error ? reject(error) : resolve()));
   });
-  // The response waits for the call and tells of its failure: who does not wait must not end the process.
-  promise.catch(() => {});
+  if (isTold) promise.catch(() => {});
   return promise;
 }
 

@@ -5,6 +5,8 @@ import type { SessionRequest } from "./types.ts";
 
 /** `isTold`: the caller gave a callback and hears of a failure. */
 export interface SessionVisit {
+  /** A response waits for what nobody else waits for, and tells of its failure. */
+  readonly hasResponse: boolean;
   generate(): void;
   save(session: Session, done: Done, isTold: boolean): void;
   reload(session: Session, done: Done): void;
@@ -28,6 +30,7 @@ export function servedVisit(req: SessionRequest): SessionVisit | undefined {
 }
 
 class Unserved implements SessionVisit {
+  readonly hasResponse = false;
   readonly #req: SessionRequest;
 
   constructor(req: SessionRequest) {

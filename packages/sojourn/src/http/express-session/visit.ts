@@ -37,6 +37,7 @@ interface Work {
 }
 
 export class Visit implements SessionVisit {
+  readonly hasResponse = true;
   readonly setup: Setup;
   readonly #req: SessionRequest;
   readonly #res: AnyResponse;
@@ -51,6 +52,8 @@ export class Visit implements SessionVisit {
   #originalId: string | undefined;
   #original: Picture = EMPTY;
   #saved: { readonly id: string; readonly picture: Picture } | undefined;
+  /** What the store refused to the application, last. */
+  #unsaved: Picture | undefined;
   #isTouched = false;
   /** This response has stored it already, deadline included. */
   #isStored = false;
@@ -141,6 +144,7 @@ export class Visit implements SessionVisit {
       (error) => {
         // Not stored: the end of the response tries again.
         if (error && this.#saved === saved) this.#saved = before;
+        this.#unsaved = error ? picture : undefined;
         done(error);
       },
       isTold || session === this.#req.session,
@@ -224,7 +228,8 @@ export class Visit implements SessionVisit {
     if (this.#failure) {
       const { error } = this.#failure;
       this.#failure = undefined;
-      return Promise.resolve(this.#failed(error, this.#wasFound));
+      // Whoever waited knows, and says so.
+      if (this.#wasFound && !this.#saysFailure) return Promise.resolve(this.#failed(error, true));
     }
     let work: Work | undefined;
     try {
@@ -261,6 +266,8 @@ export class Visit implements SessionVisit {
     if (typeof sessionID !== "string") return undefined;
     this.#touch(session);
     if (this.#mustSave(session)) {
+      // Refused already, and the answer is about that.
+      if (this.#saysFailure && this.#unsaved === this.#pictureOf(session)) return undefined;
       this.#isStored = true;
       return { start: (done) => session.save(done), isNeeded: this.#isModified(session) };
     }
@@ -280,12 +287,16 @@ export class Visit implements SessionVisit {
   /** @param isNeeded  without it the application's answer would be untrue */
   #failed(error: unknown, isNeeded: boolean): CommitOutcome {
     this.#tell(error);
-    // An answer that already says that something failed may stay.
-    if (!isNeeded || this.#res.statusCode >= 500) return DONE;
+    if (!isNeeded || this.#saysFailure) return DONE;
     const { status, code, headers } = isSessionError(error)
       ? error
       : new StoreUnavailableError("express-session", "store a session", "failed", { cause: error });
     return { ok: false, status, code, headers, setCookies: [] };
+  }
+
+  /** The application's answer already says that something failed, so it may stay. */
+  get #saysFailure(): boolean {
+    return this.#res.statusCode >= 500;
   }
 
   /** Before anything of a held response leaves: an error handler that closes the connection closes it after that. */
