@@ -79,10 +79,13 @@ export async function asked<Value>(
 /** Runs what concerns one key one after the other. */
 export class KeyQueue {
   readonly #clock: Clock;
+  readonly #forsaken: () => void;
   readonly #tails = new Map<string, Promise<void>>();
 
-  constructor(clock: Clock) {
+  /** @param forsaken  told when somebody was not waited for any longer: what it sent may still happen, at any time */
+  constructor(clock: Clock, forsaken: () => void) {
     this.#clock = clock;
+    this.#forsaken = forsaken;
   }
 
   run<Value>(key: string, task: () => Promise<Value>): Promise<Value> {
@@ -98,7 +101,11 @@ export class KeyQueue {
   /** Resolves when `result` has settled, or nobody should wait for it any more. */
   #settled(result: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#clock.setTimer(resolve, HELD_MS_MAX);
+      const giveUp = () => {
+        this.#forsaken();
+        resolve();
+      };
+      const timer = this.#clock.setTimer(giveUp, HELD_MS_MAX);
       const done = () => {
         timer.cancel();
         resolve();

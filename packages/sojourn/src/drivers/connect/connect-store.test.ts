@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../core/clock.ts";
 import { newOperationId, newSessionId, type SessionKey, sessionKeyOf } from "../../core/ids.ts";
+import type { Version } from "../../core/version.ts";
 import { nodeSessions } from "../../http/node.ts";
 import { createSessions } from "../../sessions/create-sessions.ts";
 import { isEnumerable } from "../../store/store.ts";
@@ -73,6 +74,43 @@ describe("limits", () => {
     expect(await open().read(KEY)).toBeNull();
     expect(store.stats().revived).toBe(1);
     expect(told.map(({ code }) => code)).toContain("SESSION_REVIVED");
+  });
+
+  test("no version is given twice, also not after a write was lost or its outcome stayed unknown", async () => {
+    let fails = false;
+    const clock = new FakeClock();
+    const plain = new PlainConnectStore(clock);
+    const backend: AnyConnectStore = {
+      get: (id, done) => plain.get(id, done),
+      set: (id, session, done) =>
+        fails ? done?.(new Error("hung up")) : plain.set(id, session, () => done?.()),
+      destroy: (id, done) => plain.destroy(id, done),
+    };
+    const store = connectStore(backend, { clock, onDiagnostic: () => undefined });
+    await store.create(given(clock, {}));
+    const versions: string[] = [];
+    const write = async (n: number) => {
+      const result = await store.apply(KEY, { set: encoded({ n }) });
+      versions.push(JSON.stringify((result as { version: object }).version));
+    };
+    await write(1);
+    const early = plain.texts.get(KEY)!;
+    await write(2);
+    await write(3);
+    plain.texts.set(KEY, early);
+    await store.read(KEY);
+    await write(4);
+    plain.texts.set(KEY, early);
+    await write(5);
+    fails = true;
+    await expect(write(6)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    fails = false;
+    await write(7);
+    expect(new Set(versions).size).toBe(6);
+    const seventh = JSON.parse(versions.at(-1)!);
+    expect((await store.read(KEY))?.version).toEqual(seventh);
+    expect(seventh.counter).toBe(1);
+    expect(store.stats().writesLost).toBe(2);
   });
 
   test("more processes than a lineage holds never give one version twice", async () => {
@@ -206,14 +244,15 @@ describe("a store that misbehaves", () => {
     expect(created.status).toBe("created");
     fails = true;
     const second = { operationId: newOperationId(clock) };
-    const { version } = created as { version: { epoch: string; counter: number } };
-    const delta = { expect: new Map([["n", version as never]]), set: encoded({ n: 2 }) };
+    const { version } = created as { version: Version };
+    const delta = { expect: new Map([["n", version]]), set: encoded({ n: 2 }) };
     await expect(store.apply(KEY, delta, second)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
     fails = false;
-    expect(await store.apply(KEY, delta, second)).toMatchObject({
-      status: "applied",
-      version: { ...version, counter: version.counter + 1 },
-    });
+    const retried = await store.apply(KEY, delta, second);
+    const record = (await store.read(KEY))!;
+    expect(retried).toMatchObject({ status: "applied", version: record.version });
+    expect(record.version).not.toEqual(version);
+    expect(decoded(record)).toEqual({ n: 2 });
   });
 
   test("and hands out the very object it holds, as @fastify/session's does, keeps it unchanged", async () => {

@@ -28,7 +28,7 @@ import {
   type SessionRecord,
 } from "../../core/record.ts";
 import { StampClock } from "../../core/stamp.ts";
-import { covers, type Epoch, LINEAGE_EPOCHS_MAX, newEpoch, type Version } from "../../core/version.ts";
+import { covers, type Version } from "../../core/version.ts";
 import { finite, invalidOption, positive } from "../../store/check.ts";
 import { Endings } from "../../store/endings.ts";
 import { TOMBSTONE_UNKNOWN_MS } from "../../store/lives.ts";
@@ -90,7 +90,6 @@ export class ConnectStore implements SessionStore {
   protected readonly clock: Clock;
   readonly #closeStore: (() => unknown) | undefined;
   readonly #stamps: StampClock;
-  readonly #epoch: Epoch;
   readonly #operations: OperationLog;
   readonly #underWay = new Set<Promise<unknown>>();
   #closed = false;
@@ -114,7 +113,6 @@ export class ConnectStore implements SessionStore {
     });
     this.#closeStore = options.close;
     this.#stamps = new StampClock(clock, "connect");
-    this.#epoch = newEpoch(clock);
     this.#operations = new OperationLog(OPERATION_ID_KEPT_MS, clock.monotonicMs(), () => 0);
     tell("CONNECT_STORE_LIMITS", limitsMessage(this.name, this.limits));
   }
@@ -141,7 +139,7 @@ export class ConnectStore implements SessionStore {
       }
       if (there || this.shelf.ended.isTaken(key)) return { status: "taken" };
       if (this.#isRefused(principal)) return { status: "gone" };
-      const version = { epoch: this.#epoch, counter: 1 };
+      const version = this.shelf.nextVersion(new Map());
       const commit = { version, stamp: this.#stamps.next(), nowMs: this.clock.nowMs() };
       const record = recordFrom(own, this.clock.randomBytes(8).toString("hex"), commit);
       await this.shelf.put({ record, operation }, call, CREATE);
@@ -182,7 +180,7 @@ export class ConnectStore implements SessionStore {
     if (atLeast && !covers(before.lineage, atLeast)) return { status: "behind" };
     if (!expectationsHold(before, delta)) return { status: "conflict", current: before };
     if (!this.#isRefused(delta.principal)) {
-      const version = this.#nextVersion(before);
+      const version = this.shelf.nextVersion(before.lineage);
       const commit = { version, stamp: this.#stamps.next(before.stamp), nowMs: this.clock.nowMs() };
       const record = applyDelta(before, delta, commit);
       await this.shelf.put({ ...stored, record, operation, isDelivered: true }, call, APPLY);
@@ -308,14 +306,6 @@ export class ConnectStore implements SessionStore {
 
   #isRefused(login: PrincipalChange | undefined): boolean {
     return login !== undefined && this.endings.cover(login, this.clock.monotonicMs());
-  }
-
-  /** A lineage that dropped our epoch no longer knows how far we had counted in it: then a fresh one. */
-  #nextVersion({ lineage }: SessionRecord): Version {
-    const counter = lineage.get(this.#epoch);
-    if (counter !== undefined) return { epoch: this.#epoch, counter: counter + 1 };
-    const epoch = lineage.size < LINEAGE_EPOCHS_MAX ? this.#epoch : newEpoch(this.clock);
-    return { epoch, counter: 1 };
   }
 }
 

@@ -5,7 +5,14 @@
 import type { Clock } from "../../core/clock.ts";
 import { isSessionError } from "../../core/errors.ts";
 import type { SessionKey } from "../../core/ids.ts";
-import { covers, LINEAGE_EPOCHS_MAX, type Version } from "../../core/version.ts";
+import {
+  covers,
+  type Epoch,
+  LINEAGE_EPOCHS_MAX,
+  type Lineage,
+  newEpoch,
+  type Version,
+} from "../../core/version.ts";
 import { type BlobOptions, fromBlob, goneAtMs, keyIn, type Stored, toBlob } from "./blob.ts";
 import { asked, type Call, KeyQueue } from "./calls.ts";
 import type { AnyConnectStore, ListingConnectStore } from "./connect-contract.ts";
@@ -35,15 +42,26 @@ export class Shelf {
   readonly totals = { writesLost: 0, revived: 0 };
   readonly #store: AnyConnectStore;
   readonly #options: ShelfOptions;
-  /** The last write of a session here, oldest first. */
+  /** The last write of each session that was written in this epoch. */
   readonly #written = new Map<SessionKey, Written>();
+  #epoch: Epoch;
   readonly #toldAtMs = new Map<ConnectDiagnosticCode, number>();
 
   constructor(store: AnyConnectStore, options: ShelfOptions) {
     this.#store = store;
     this.#options = options;
     this.ended = new Ended(options.clock);
-    this.queue = new KeyQueue(options.clock);
+    this.queue = new KeyQueue(options.clock, () => this.#beginEpoch());
+    this.#epoch = newEpoch(options.clock);
+  }
+
+  /** Of the next commit to what `find` gave. No version is ever given twice, whatever was lost in between. */
+  nextVersion(lineage: Lineage): Version {
+    const counter = lineage.get(this.#epoch);
+    if (counter !== undefined) return { epoch: this.#epoch, counter: counter + 1 };
+    // A full lineage may have dropped our epoch, and with it how far we had counted.
+    const epoch = lineage.size < LINEAGE_EPOCHS_MAX ? this.#epoch : newEpoch(this.#options.clock);
+    return { epoch, counter: 1 };
   }
 
   /** For a reader, who does not hold the key. */
@@ -72,15 +90,15 @@ export class Shelf {
     if (goneAtMs(stored) <= nowMs) return;
     call.requireOpen();
     const blob = toBlob(stored, nowMs);
-    await asked(this.#options.name, action, (done) => this.#store.set(key, blob, done));
-    this.#written.delete(key);
-    this.#written.set(key, { birth, version });
-    if (this.#written.size > WRITES_REMEMBERED) {
-      for (const oldest of this.#written.keys()) {
-        this.#written.delete(oldest);
-        break;
-      }
+    try {
+      await asked(this.#options.name, action, (done) => this.#store.set(key, blob, done));
+    } catch (error) {
+      // It may have happened, or happen later.
+      this.#beginEpoch();
+      throw error;
     }
+    if (this.#written.size >= WRITES_REMEMBERED) this.#beginEpoch();
+    this.#written.set(key, { birth, version });
   }
 
   /**
@@ -139,13 +157,22 @@ export class Shelf {
 
   #compare(key: SessionKey, written: Written, { record }: Stored): void {
     const { birth, lineage } = record;
-    // A full lineage may have dropped the epoch.
-    const contains = covers(lineage, written.version) || lineage.size >= LINEAGE_EPOCHS_MAX;
-    if (birth === written.birth && contains) return;
-    if (this.#written.get(key) === written) this.#written.delete(key);
+    const isDropped = lineage.size >= LINEAGE_EPOCHS_MAX && !lineage.has(written.version.epoch);
+    if (birth === written.birth && (isDropped || covers(lineage, written.version))) return;
+    // Told once: a write that came meanwhile is compared next time.
+    if (this.#written.get(key) !== written) return;
+    this.#beginEpoch();
     this.totals.writesLost++;
-    const how = "a session no longer holds what this process wrote: another program wrote over it";
-    this.#tell("WRITE_LOST", how);
+    this.#tell(
+      "WRITE_LOST",
+      "a session no longer holds what this process wrote: another program wrote over it",
+    );
+  }
+
+  /** Counters go on from what a session says. When that may lack a write of ours, they go on in another epoch. */
+  #beginEpoch(): void {
+    this.#epoch = newEpoch(this.#options.clock);
+    this.#written.clear();
   }
 
   #endAgain(key: SessionKey): void {
