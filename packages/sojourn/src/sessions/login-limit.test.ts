@@ -230,6 +230,33 @@ test("refuse: a login that was told it holds is not undone by one that was stamp
   expect(await all.store.count({ principal: "ada" })).toBe(1);
 });
 
+test.each(["end-oldest", "refuse"] as const)(
+  "%s: a store that fails before the login is known to hold fails it, and what it stored is ended",
+  async (onLimit) => {
+    const all = house({ sessionsPerPrincipalMax: 1, onLimit });
+    let lists = 0;
+    const store = new Proxy(all.store, {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]) => {
+          // The last look: "refuse" has looked once before.
+          if (name === "list" && ++lists === (onLimit === "refuse" ? 2 : 1)) throw new Error("down");
+          return value.apply(target, args);
+        };
+      },
+    });
+    const failing = all.another({ store });
+    const browser = new Jar();
+    const { outcome } = await browser.request(failing, (session) => {
+      void session.renew({ principal: "ada" });
+    });
+    expect(outcome).toMatchObject({ ok: false, status: 503, setCookies: [] });
+    await expect.poll(() => all.store.count()).toBe(0);
+    expect(await principalOf(failing, await login(failing))).toBe("ada");
+  },
+);
+
 // — options —
 
 test("a limit on a store that cannot list sessions, or of less than one, stops the program at its start", () => {

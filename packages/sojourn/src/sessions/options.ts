@@ -22,8 +22,8 @@ import { type OnStoreUnavailable, requireOnStoreUnavailable } from "./visit-opti
 import {
   resolveWriteOptions,
   WRITE_OPTION_NAMES,
-  type WriteOptions,
   type WritePolicy,
+  type WritePolicyOptions,
 } from "./write-policy.ts";
 
 export const IDLE_TIMEOUT_MS_DEFAULT = 1_800_000;
@@ -64,7 +64,7 @@ export interface Limits {
   readonly attributesMax?: number;
 }
 
-export interface SessionsOptions extends WriteOptions, LimitOptions {
+export interface SessionsOptions extends WritePolicyOptions, LimitOptions {
   /** Where sessions live. Default: the memory of this process. */
   readonly store?: SessionStore;
   /**

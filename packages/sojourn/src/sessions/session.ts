@@ -51,7 +51,8 @@ export interface Session<Data extends object = DefaultData> {
   touch(): Promise<boolean>;
   /**
    * The one commit of this request, now instead of before its headers; later `set`s throw LATE_WRITE. For a handler that
-   * must know the outcome, and for responses that began before the session was asked for. Within a stream use `update`.
+   * must know the outcome, for responses that began before the session was asked for, and for every change under the
+   * writeFrequency MANUAL_UPDATE. Writes at once also under TIME_BASED_WRITE. Within a stream use `update`.
    */
   commit(): Promise<void>;
 

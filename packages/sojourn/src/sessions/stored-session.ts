@@ -170,8 +170,15 @@ export class StoredSession {
     await this.#renew(changes, principal, new Map([[LOGIN_ATTRIBUTE, loginLimit.stamp()]]));
     // Until the login holds, the browser is not given the id.
     this.#cookie = "none";
-    if (mayBeRefused) await this.#stayOrUndo(loginLimit, principal, before);
-    else if (!loginLimit.refuses) await this.#endSurplus(loginLimit, principal);
+    const { key } = this.#known!;
+    try {
+      if (mayBeRefused) await this.#stayOrUndo(loginLimit, principal, before);
+      else if (!loginLimit.refuses) await this.#endSurplus(loginLimit, principal);
+    } catch (error) {
+      // Nobody will come back with it, and it must not take up room until it expires.
+      if (this.#cookie === "none" && !this.#hasEnded) this.visit.abandon(key);
+      throw error;
+    }
     this.#cookie = "issue";
   }
 

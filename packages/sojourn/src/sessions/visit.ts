@@ -166,4 +166,10 @@ export class Visit {
     this.context.ends.changed(key);
     return hasEnded;
   }
+
+  /** Ends a session off the response's path, and whether it could is nobody's concern: it expires. */
+  abandon(key: SessionKey): void {
+    const { store, storeBudgetMs } = this.context.policy;
+    store.destroy(key, { timeoutMs: storeBudgetMs }).catch(() => {});
+  }
 }

@@ -9,7 +9,7 @@ export type WriteContents = "ONLY_SET_ATTRIBUTES" | "GET_AND_SET_ATTRIBUTES" | "
 
 export type WriteFrequency = "END_OF_REQUEST" | "MANUAL_UPDATE" | "TIME_BASED_WRITE";
 
-export interface WriteOptions {
+export interface WritePolicyOptions {
   /**
    * What a commit writes. Default "GET_AND_SET_ATTRIBUTES": nothing that a handler changed is forgotten, and nothing that
    * it only read is written. The others save an encoding, or overwrite on purpose.
@@ -26,7 +26,7 @@ export interface WriteOptions {
   readonly writeIntervalMs?: number;
 }
 
-export type WritePolicy = Required<WriteOptions>;
+export type WritePolicy = Required<WritePolicyOptions>;
 
 const WRITE_CONTENTS: readonly WriteContents[] = [
   "ONLY_SET_ATTRIBUTES",
@@ -37,14 +37,14 @@ const WRITE_FREQUENCIES: readonly WriteFrequency[] = ["END_OF_REQUEST", "MANUAL_
 const WRITE_INTERVAL_MS_DEFAULT = 120_000;
 /** Longer than most idle timeouts: such a change would be written to nobody. */
 const WRITE_INTERVAL_MS_MAX = 3_600_000;
-export const WRITE_OPTION_NAMES: readonly (keyof WriteOptions)[] = [
+export const WRITE_OPTION_NAMES: readonly (keyof WritePolicyOptions)[] = [
   "writeContents",
   "writeFrequency",
   "writeIntervalMs",
 ];
 
 /** @throws {SessionError} INVALID_OPTION */
-export function resolveWriteOptions(options: WriteOptions): WritePolicy {
+export function resolveWriteOptions(options: WritePolicyOptions): WritePolicy {
   const { writeContents = "GET_AND_SET_ATTRIBUTES", writeFrequency = "END_OF_REQUEST" } = options;
   requireOneOf(writeContents, WRITE_CONTENTS, "writeContents");
   requireOneOf(writeFrequency, WRITE_FREQUENCIES, "writeFrequency");
