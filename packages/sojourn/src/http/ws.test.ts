@@ -1,129 +1,35 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
-import type { Duplex } from "node:stream";
+import type { IncomingMessage } from "node:http";
+import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { WebSocket, WebSocketServer } from "ws";
 import { sessionServers } from "../cluster/client/session-servers.ts";
 import { startSessionServer } from "../cluster/server/session-server.ts";
 import { SessionError } from "../core/errors.ts";
 import { createSessions, type Sessions } from "../sessions/create-sessions.ts";
 import { GatedStore } from "../sessions/harness.test.support.ts";
-import { memoryStore } from "../store/memory.ts";
-import type { SessionStore } from "../store/store.ts";
-import { type SocketSession, type SocketSessionsOptions, socketSessions } from "./ws.ts";
+import { type MemoryStore, memoryStore } from "../store/memory.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
+import {
+  cleanUp,
+  cleanups,
+  closed,
+  counting,
+  type Data,
+  dial,
+  handshake,
+  listening,
+  login,
+  refused,
+  request,
+  SECRET,
+  say,
+  sessionsOver,
+  until,
+  upgrading,
+} from "./sockets.test.support.ts";
+import { socketSessions } from "./ws.ts";
 
-interface Data {
-  count: number;
-}
-
-const SECRET = "a secret of the socket tests";
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-function sessionsOver(store: SessionStore): Sessions<Data> {
-  const sessions = createSessions<Data>({ store, secret: SECRET, onDiagnostic: () => {} });
-  cleanups.push(() => sessions.close());
-  return sessions;
-}
-
-/** A browser's cookie, after a login. */
-async function login(sessions: Sessions<Data>): Promise<string> {
-  const scope = sessions.open({ cookie: undefined, secure: false });
-  await (await scope.session()).renew({ principal: "ada" });
-  const outcome = await scope.settle();
-  scope.close();
-  return outcome!.setCookies[0]!.split(";")[0]!;
-}
-
-/** One HTTP request with that cookie, on whatever server. */
-async function request<T>(
-  sessions: Sessions<Data>,
-  cookie: string,
-  handle: (session: Awaited<ReturnType<ReturnType<Sessions<Data>["open"]>["session"]>>) => T,
-): Promise<Awaited<T>> {
-  const scope = sessions.open({ cookie, secure: false });
-  const result = await handle(await scope.session());
-  await scope.settle();
-  scope.close();
-  return result;
-}
-
-type OnSocket = (visitor: SocketSession<Data>, ws: WebSocket) => void;
-
-/** An application that takes WebSockets; `onSocket` is its part. */
-async function listening(
-  sessions: Sessions<Data>,
-  onSocket: OnSocket,
-  options?: SocketSessionsOptions,
-): Promise<number> {
-  const sockets = socketSessions(sessions, options);
-  const wss = new WebSocketServer({ noServer: true });
-  return upgrading(async (req, socket, head) => {
-    const visitor = await sockets.accept(req, socket);
-    if (visitor === null) return;
-    wss.handleUpgrade(req, socket, head, (ws) => {
-      visitor.closeWhenEnded(ws);
-      onSocket(visitor, ws);
-    });
-  });
-}
-
-async function upgrading(
-  handle: (req: IncomingMessage, socket: Duplex, head: Buffer) => unknown,
-): Promise<number> {
-  const server = createServer((_, res) => res.end());
-  server.on("upgrade", handle);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  cleanups.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
-
-function dial(port: number, headers: Record<string, string> = {}): WebSocket {
-  const ws = new WebSocket(`ws://127.0.0.1:${port}/`, { headers });
-  cleanups.push(() => {
-    // One that was refused has nothing to cut off, and says so.
-    ws.on("error", () => {});
-    ws.terminate();
-  });
-  return ws;
-}
-
-async function closed(ws: WebSocket): Promise<[code: number, reason: string]> {
-  const [code, reason] = (await once(ws, "close")) as [number, Buffer];
-  return [code, String(reason)];
-}
-
-/** The status with which a handshake was refused. */
-async function refused(ws: WebSocket): Promise<IncomingMessage> {
-  const [, response] = (await once(ws, "unexpected-response")) as [unknown, IncomingMessage];
-  return response;
-}
-
-const counting: OnSocket = (visitor, ws) => {
-  ws.on("message", async (data) => {
-    try {
-      if (String(data) === "logout") await visitor.use((session) => session.destroy());
-      else if (String(data) === "read") ws.send(String(await visitor.use((session) => session.get("count"))));
-      else ws.send(String(await visitor.use((session) => session.update("count", (n = 0) => n + 1))));
-    } catch (error) {
-      ws.send((error as SessionError).code);
-    }
-  });
-};
-
-async function say(ws: WebSocket, text: string): Promise<string> {
-  const answer = once(ws, "message");
-  ws.send(text);
-  return String(((await answer) as [Buffer])[0]);
-}
+afterEach(cleanUp);
 
 describe("a socket", () => {
   test("reads the session as it is at each message, and what it writes is seen by requests", async () => {
@@ -195,33 +101,46 @@ describe("a socket", () => {
     expect(await end).toEqual([4401, "session renewed"]);
   });
 
-  test("closes at the idle timeout: messages keep no session alive, touch() does", async () => {
-    const store = memoryStore();
-    const sessions = createSessions<Data>({ store, secret: SECRET, idleTimeoutMs: 400 });
+  test.each([
+    ["a store that tells", (store: MemoryStore) => store],
+    ["a store that must be asked", (store: MemoryStore) => new GatedStore(store)],
+  ])("closes at the idle timeout, over %s: messages keep no session alive, touch() does", async (_, over) => {
+    const clock = new FakeClock();
+    const store = over(memoryStore({ clock }));
+    const idleTimeoutMs = 600_000;
+    const sessions = createSessions<Data>({ store, secret: SECRET, clock, idleTimeoutMs });
     const port = await listening(sessions, (visitor, ws) => {
-      ws.on("message", (data) => {
+      ws.on("message", async (data) => {
         const acting = String(data) === "touch" ? visitor.touch() : visitor.use((s) => s.set("count", 1));
-        acting.catch(() => {});
+        await acting.catch(() => {});
+        ws.send("done");
       });
     });
-    const cookie = await login(sessions);
-    await request(sessions, cookie, () => {});
-    const [idle, active] = [dial(port, { cookie }), dial(port, { cookie: await confirmed(sessions) })];
-    await Promise.all([once(idle, "open"), once(active, "open")]);
-    const repeating = setInterval(() => {
-      idle.send("write");
-      active.send("touch");
-    }, 50);
-    cleanups.push(() => clearInterval(repeating));
-    expect(await closed(idle)).toEqual([4401, "session expired"]);
-    expect(active.readyState).toBe(WebSocket.OPEN);
+    const [idle, active] = await Promise.all(
+      [0, 1].map(async () => {
+        const cookie = await login(sessions);
+        // The browser has shown that it holds the cookie.
+        await request(sessions, cookie, () => {});
+        const ws = dial(port, { cookie });
+        await once(ws, "open");
+        return ws;
+      }),
+    );
+    const ends: unknown[] = [];
+    closed(idle!).then((end) => ends.push(...end));
+    for (let passedMs = 0; passedMs < idleTimeoutMs; passedMs += idleTimeoutMs / 4) {
+      await Promise.all([say(idle!, "write"), say(active!, "touch")]);
+      clock.advance(idleTimeoutMs / 4);
+    }
+    expect(ends).toEqual([]);
+    await until(() => {
+      // Less at a time than a request waits for its store.
+      clock.advance(400);
+      return ends.length > 0;
+    });
+    expect(ends).toEqual([4401, "session expired"]);
+    expect(await say(active!, "touch")).toBe("done");
   });
-
-  async function confirmed(sessions: Sessions<Data>): Promise<string> {
-    const cookie = await login(sessions);
-    await request(sessions, cookie, () => {});
-    return cookie;
-  }
 
   test("is cut off when its peer does not answer the close frame", async () => {
     const sessions = sessionsOver(memoryStore());
@@ -362,24 +281,3 @@ test("a bare upgraded connection is closed, too", async () => {
   await sessions.endAll("ada");
   await end;
 });
-
-function handshake(cookie: string): string {
-  return [
-    "GET / HTTP/1.1",
-    "Host: 127.0.0.1",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    `Cookie: ${cookie}`,
-    "\r\n",
-  ].join("\r\n");
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  const giveUpAtMs = Date.now() + 5_000;
-  while (!holds()) {
-    if (Date.now() > giveUpAtMs) throw new Error("it never came true");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

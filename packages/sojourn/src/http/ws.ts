@@ -217,19 +217,13 @@ class OpenSocket<Data extends object> implements SocketSession<Data> {
         if (outcome?.ok !== false) return;
         throw new SessionError(outcome.code, "Cannot store what a message changed in its session");
       });
-    } catch (error) {
-      // The store may not tell of it before the next poll.
-      if (isSessionError(error) && error.code === "SESSION_ENDED") this.#ended("ended");
-      throw error;
     } finally {
       scope.close();
     }
   }
 
   #ended(reason: EndReason): void {
-    if (this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#stopWaiting();
     const listeners = [...this.#listeners];
     this.#listeners.clear();
     for (const listener of listeners) listener(reason);

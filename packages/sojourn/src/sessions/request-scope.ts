@@ -78,6 +78,8 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
 
   #found(record: SessionRecord | null, laidOver: LaidOver | undefined): Session<Data> {
     this.#context.telemetry.count(record ? "loaded" : "unknownIds");
+    // Found out before the store has told, or was asked.
+    if (record?.state !== "live" && this.#presented) this.#context.ends.changed(this.#presented.key);
     return this.#loaded(record && laidOver ? laidOver(record) : record);
   }
 
