@@ -38,10 +38,10 @@ export async function withStore<T>(
   options: StoreOptions,
   work: (store: EnumerableStore) => Promise<T>,
 ): Promise<T> {
-  const url = storeUrl(options);
+  const [url, ...others] = storeUrls(options);
   let store: SessionStore | undefined;
   try {
-    store = await open(url, options);
+    store = await open(url, others, options);
     if (!isEnumerable(store))
       throw new UsageError(`Cannot use ${url.protocol}//: it cannot be looked through`);
     return await work(store);
@@ -52,7 +52,8 @@ export async function withStore<T>(
   }
 }
 
-function storeUrl({ store, storeFile }: StoreOptions): URL {
+/** Several: nodes of a Redis Cluster. */
+function storeUrls({ store, storeFile }: StoreOptions): [URL, ...URL[]] {
   if (store !== undefined && storeFile !== undefined) {
     throw new UsageError("Cannot use --store and --store-file together: name the store once");
   }
@@ -64,22 +65,28 @@ function storeUrl({ store, storeFile }: StoreOptions): URL {
         `or set ${STORE_VARIABLE}`,
     );
   }
-  let url: URL;
+  const [first, ...others] = text.split(",").map((each) => parsed(each.trim()));
+  const urls: [URL, ...URL[]] = [first as URL, ...others];
+  if (store !== undefined && urls.some(({ password }) => password !== "")) {
+    throw new UsageError(
+      "Cannot take a password from --store: every user of this machine can read it there. Put the URL into a file that " +
+        `only you can read and give --store-file, or set ${STORE_VARIABLE}. Consider that password known, and change it`,
+    );
+  }
+  return urls;
+}
+
+function parsed(text: string): URL {
   try {
-    url = new URL(text);
+    const url = new URL(text);
+    decodeURIComponent(url.pathname);
+    return url;
   } catch {
     // Not repeated: it may hold a password.
     throw new UsageError(
       "Cannot read the store's URL: expected sojourn://host:port/domain or redis://host:port",
     );
   }
-  if (store !== undefined && url.password !== "") {
-    throw new UsageError(
-      "Cannot take a password from --store: every user of this machine can read it there. Put the URL into a file that " +
-        `only you can read and give --store-file, or set ${STORE_VARIABLE}. Consider that password known, and change it`,
-    );
-  }
-  return url;
 }
 
 function firstLine(path: string): string {
@@ -90,13 +97,14 @@ function firstLine(path: string): string {
   }
 }
 
-async function open(url: URL, options: StoreOptions): Promise<SessionStore> {
+async function open(url: URL, others: readonly URL[], options: StoreOptions): Promise<SessionStore> {
   switch (url.protocol) {
     case "sojourn:":
+      if (others.length > 0) throw new UsageError("Cannot use several session servers at once: name one");
       return openSessionServer(url, options);
     case "redis:":
     case "rediss:":
-      return openRedis(url, options);
+      return openRedis([url, ...others], options);
     default:
       throw new UsageError(`Cannot use a store ${url.protocol}//: expected sojourn:// or redis://`);
   }
@@ -119,7 +127,10 @@ function openSessionServer(url: URL, { secretFile, domain, prefix }: StoreOption
   });
 }
 
-async function openRedis(url: URL, { domain, secretFile, prefix }: StoreOptions): Promise<SessionStore> {
+async function openRedis(
+  urls: readonly URL[],
+  { domain, secretFile, prefix }: StoreOptions,
+): Promise<SessionStore> {
   if (domain !== undefined) throw new UsageError("Cannot use --domain with Redis: it has prefixes, --prefix");
   if (secretFile !== undefined) {
     throw new UsageError(
@@ -128,8 +139,9 @@ async function openRedis(url: URL, { domain, secretFile, prefix }: StoreOptions)
   }
   // Its client is loaded for those who use it.
   const { redisStore } = await import("sojourn/redis");
+  const nodes = urls.map(({ href }) => href);
   return redisStore({
-    url: url.href,
+    ...(nodes.length > 1 ? { cluster: nodes } : { url: nodes[0] as string }),
     timeoutMs: TIMEOUT_MS,
     onDiagnostic: () => undefined,
     ...(prefix === undefined ? {} : { prefix }),

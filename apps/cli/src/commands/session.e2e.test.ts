@@ -1,5 +1,5 @@
 /** `sojourn session` as an operator meets it, on real stores: looking, naming by prefix, ending, and being refused. */
-import { redisServerPath, startRedis } from "@sojourn/testbed";
+import { redisServerPath, startRedis, startRedisCluster } from "@sojourn/testbed";
 import { createSessions, encryptedStore } from "sojourn";
 import { redisStore } from "sojourn/redis";
 import { sessionServers } from "sojourn/server";
@@ -61,7 +61,23 @@ const redis: Backend = {
   },
 };
 
-const backends = redisServerPath() === undefined ? [sessionServer] : [sessionServer, redis];
+const redisCluster: Backend = {
+  name: "a Redis Cluster",
+  async open() {
+    const cluster = await startRedisCluster();
+    const store = redisStore({ cluster: cluster.urls, timeoutMs: 5_000 });
+    return {
+      args: ["--store", cluster.urls.slice(0, 2).join(",")],
+      store,
+      async close() {
+        await store.close();
+        await cluster.stop();
+      },
+    };
+  },
+};
+
+const backends = redisServerPath() === undefined ? [sessionServer] : [sessionServer, redis, redisCluster];
 
 describe.each(backends)("on $name", ({ open }) => {
   let opened: Awaited<ReturnType<Backend["open"]>>;
@@ -283,6 +299,12 @@ describe("where the store comes from", () => {
     const stderr = await failed(["count", "--store", "redis://:telling-password@127.0.0.1:1"]);
     expect(stderr).toContain("--store-file");
     expect(stderr).not.toContain("telling-password");
+    const node = await failed([
+      "count",
+      "--store",
+      "redis://127.0.0.1:1,redis://:telling-password@127.0.0.1:2",
+    ]);
+    expect(node).toContain("--store-file");
     const broken = await failed(["count"], { SOJOURN_STORE: "redis//:telling-password@nowhere" });
     expect(broken).not.toContain("telling-password");
   });
@@ -293,8 +315,7 @@ describe("where the store comes from", () => {
     const file = secretFile(server.url.replace("//", "//:telling-password@"));
     try {
       expect((await sojourn(["session", "count", "--store-file", file.path])).stdout).toBe("0\n");
-      const without = await failed(["count", "--store", server.url]);
-      expect(without).toContain("password");
+      expect(await failed(["count", "--store", server.url])).toContain(`-p ${server.port} ping`);
       await server.kill();
       const away = await failed(["count", "--store-file", file.path]);
       expect(away).toContain(`redis-cli -h 127.0.0.1 -p ${server.port} ping`);
@@ -310,6 +331,8 @@ describe("where the store comes from", () => {
     expect(await failed(["count", "--store", "mysql://127.0.0.1"])).toContain(
       "expected sojourn:// or redis://",
     );
+    expect(await failed(["count", "--store", "sojourn://a/%zz"])).toContain("Cannot read the store's URL");
+    expect(await failed(["count", "--store", "sojourn://a,sojourn://b"])).toContain("name one");
     expect(await failed(["count", "--store-file", "/does/not/exist"])).toContain("ENOENT");
     expect(await failed(["count", "--store", "sojourn://127.0.0.1:1/shop"])).toContain(
       "sojourn server status",

@@ -10,6 +10,8 @@ const HELP = `
 Stores:
   sojourn://127.0.0.1:5701/shop    a session server, domain "shop" (--domain says it too; port 5701 by default)
   redis://127.0.0.1:6379/0         Redis or Valkey; rediss:// with TLS; --prefix if the application has one
+  redis://node1:7000,redis://node2:7000
+                                   a Redis Cluster: two or more of its nodes, the others are found
 
 A URL with a password goes into a file (--store-file) or into SOJOURN_STORE: every user of a machine can read the
 arguments of its processes. A session server's secret stands in --secret-file.

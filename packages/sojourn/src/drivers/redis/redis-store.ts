@@ -82,6 +82,7 @@ export class RedisStore implements EnumerableStore {
   readonly #listing: Listing;
   readonly #replicas: Replicas;
   #port: RedisPort | undefined;
+  #isClosed = false;
 
   constructor(options: RedisStoreOptions) {
     this.#clock = options.clock ?? systemClock;
@@ -288,6 +289,7 @@ export class RedisStore implements EnumerableStore {
   }
 
   close(): Promise<void> {
+    this.#isClosed = true;
     return this.#calls.close();
   }
 
@@ -363,6 +365,8 @@ export class RedisStore implements EnumerableStore {
   async #begin(port: RedisPort | (() => Promise<RedisPort>)): Promise<RedisPort> {
     if (this.#port === undefined) {
       const made = typeof port === "function" ? await port() : port;
+      // Closed while the client was loaded: nobody would ever end the connection that it is about to make.
+      if (this.#isClosed) throw new Error("it was closed");
       if (typeof port === "function") this.#observe(made);
       this.#port = made;
     }
