@@ -7,7 +7,7 @@ import { refusalBody } from "../sessions/answer.ts";
 import { createSessions } from "../sessions/create-sessions.ts";
 import { GatedStore } from "../sessions/harness.test.support.ts";
 import { memoryStore } from "../store/memory.ts";
-import { errorResponse, webSessions } from "./web.ts";
+import { errorResponse, type WebSessionsOptions, webSessions } from "./web.ts";
 
 interface Data {
   user: string;
@@ -106,6 +106,24 @@ test("the sessions may be made at the first request", async () => {
   expect(made).toBe(0);
   expect(await (await handler(new Request("http://shop.example/"))).json()).toBe(true);
   expect(made).toBe(1);
+});
+
+test("options of the mount hold for its requests, and are checked: a store that is away may be done without", async () => {
+  const set = webSessions(sessions, (_request, session) => {
+    session.set("user", "ada");
+    return new Response();
+  });
+  const cookie = cookieOf(await set(new Request("http://shop.example/")));
+  const ask = (handler: typeof set) => handler(new Request("http://shop.example/", { headers: { cookie } }));
+  const read = (options: WebSessionsOptions) =>
+    webSessions(sessions, (_request, session) => Response.json(session.get("user") ?? null), options);
+  store.before = () => {
+    throw new SessionError("STORE_UNAVAILABLE", "Cannot reach the store: it is down");
+  };
+  expect((await ask(read({}))).status).toBe(503);
+  const going = read({ forRequest: () => ({ onStoreUnavailable: "anonymous" }) });
+  expect(await (await ask(going)).json()).toBe(null);
+  expect(() => read({ passive: "yes" } as unknown as WebSessionsOptions)).toThrow(/passive/);
 });
 
 test("any other error goes to the caller, and nothing is stored", async () => {
