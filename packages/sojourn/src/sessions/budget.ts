@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { isSessionError, type SessionError, StoreUnavailableError } from "../core/errors.ts";
+import { type Wait, waitsOf } from "./waits.ts";
 
 export class StoreBudget {
   readonly #clock: Clock;
@@ -31,33 +32,44 @@ export class StoreBudget {
    * @param action  for the message: "read a session"
    * @throws {SessionError} what the store threw; STORE_UNAVAILABLE for anything else it threw and when time is over
    */
-  async wait<T>(action: string, call: (timeoutMs: number) => Promise<T>): Promise<T> {
+  wait<T>(action: string, call: (timeoutMs: number) => Promise<T>): Promise<T> {
     const remainingMs = this.remainingMs();
-    if (remainingMs <= 0) throw this.#overdue(action);
-    if (this.#waiting++ === 0) this.#waitingSinceMs = this.#clock.monotonicMs();
-    try {
-      return await this.#within(action, remainingMs, call(Math.max(1, Math.floor(remainingMs))));
-    } catch (error) {
-      throw storeFault(error, this.#storeName, action);
-    } finally {
-      if (--this.#waiting === 0) this.#spentMs += this.#clock.monotonicMs() - this.#waitingSinceMs;
-    }
-  }
-
-  #within<T>(action: string, ms: number, call: Promise<T>): Promise<T> {
+    if (remainingMs <= 0) return Promise.reject(this.#overdue(action));
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#waiting++ === 0) this.#waitingSinceMs = nowMs;
     return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimer(() => reject(this.#overdue(action)), ms, "keep-alive");
-      call.then(
+      const failed = (error: unknown) => {
+        this.#over();
+        reject(storeFault(error, this.#storeName, action));
+      };
+      let calling: Promise<T>;
+      try {
+        calling = call(Math.max(1, Math.floor(remainingMs)));
+      } catch (error) {
+        failed(error);
+        return;
+      }
+      const waits = waitsOf(this.#clock);
+      const wait: Wait = {
+        deadlineMs: nowMs + remainingMs,
+        overdue: () => failed(this.#overdue(action)),
+      };
+      waits.add(wait, nowMs);
+      calling.then(
         (result) => {
-          timer.cancel();
+          if (!waits.end(wait)) return;
+          this.#over();
           resolve(result);
         },
         (error: unknown) => {
-          timer.cancel();
-          reject(error);
+          if (waits.end(wait)) failed(error);
         },
       );
     });
+  }
+
+  #over(): void {
+    if (--this.#waiting === 0) this.#spentMs += this.#clock.monotonicMs() - this.#waitingSinceMs;
   }
 
   #overdue(action: string): StoreUnavailableError {

@@ -5,6 +5,7 @@ import type { FakeClock } from "../testing/fake-clock.ts";
 import type { EndReason } from "./end-watch.ts";
 import { type Data, GatedStore, house, Jar } from "./harness.test.support.ts";
 import type { Session } from "./session.ts";
+import { WAKE_MS } from "./waits.ts";
 
 const IDLE_MS = 600_000;
 
@@ -147,6 +148,8 @@ describe.each([
     await jar.request(own.sessions, (ending) => ending.destroy());
     await settled();
     stop();
+    // The timer of waits that are over.
+    own.clock.advance(WAKE_MS);
     expect([own.clock.pendingTimers, own.memory.stats().watches]).toEqual([idle, 0]);
   });
 });
