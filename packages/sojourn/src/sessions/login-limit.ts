@@ -15,6 +15,7 @@ import { RESERVED_PREFIX } from "./attributes.ts";
 import type { StoreBudget } from "./budget.ts";
 import { invalidOption, requireOneOf } from "./check-options.ts";
 import type { Policy } from "./options.ts";
+import type { Visit } from "./visit.ts";
 
 /** Wall time of the server that took the login, in ms. */
 export const LOGIN_ATTRIBUTE = `${RESERVED_PREFIX}login`;
@@ -67,6 +68,14 @@ interface Login {
   readonly touchedAtMs: number;
 }
 
+/** A login that is stored, and does not hold yet. */
+interface Settling {
+  readonly principal: string;
+  /** Whose the session was. */
+  readonly before: string | null;
+  readonly key: SessionKey;
+}
+
 export class LoginLimit {
   readonly #policy: Policy;
   readonly #store: EnumerableStore;
@@ -87,32 +96,61 @@ export class LoginLimit {
     throw invalidOption("sessionsPerPrincipalMax", sessionsPerPrincipalMax, expected);
   }
 
-  get refuses(): boolean {
-    return this.#policy.onLimit === "refuse";
-  }
-
   /** What a login carries. Never in the application's codec, which may have its own rules for names and values. */
   stamp(): Uint8Array {
     return jsonCodec.encode(this.#policy.clock.nowMs(), LOGIN_ATTRIBUTE);
   }
 
-  /** Before a login, when logins above the limit are refused. @throws {SessionError} SESSION_LIMIT */
-  async requireRoom(principal: string, budget: StoreBudget): Promise<void> {
+  /** Before a login. @throws {SessionError} SESSION_LIMIT when logins above the limit are refused */
+  async requireRoom(principal: string, before: string | null, budget: StoreBudget): Promise<void> {
+    if (!this.#mayRefuse(principal, before)) return;
     const { length } = await this.#list(principal, budget);
     if (length >= this.#max) throw this.refusal();
   }
 
-  /** After a login is stored: which sessions must end, that login among them when newer ones took the room. */
-  async surplus(principal: string, budget: StoreBudget): Promise<readonly SessionKey[]> {
-    const logins = await this.#newestFirst(principal, budget);
-    return logins.slice(this.#max).map(({ key }) => key);
+  /**
+   * After the login is stored.
+   *
+   * @returns "ended": newer logins took the room, and the session is no more; "undone": an earlier login has the room, and
+   *          the session is whose it was before
+   */
+  async settle(login: Settling, visit: Visit): Promise<"holds" | "ended" | "undone"> {
+    const { principal, before, key } = login;
+    try {
+      if (this.#policy.onLimit === "end-oldest") {
+        const surplus = (await this.#newestFirst(principal, visit.budget)).slice(this.#max);
+        await Promise.all(surplus.map((each) => visit.destroy(each.key)));
+        return surplus.some((each) => each.key === key) ? "ended" : "holds";
+      }
+      if (!this.#mayRefuse(principal, before)) return "holds";
+      if (await this.#mayStay(principal, key, visit.budget)) return "holds";
+      const owner = { principal: before, ageMs: visit.ageMs() };
+      await visit.apply(key, { principal: owner, delete: [LOGIN_ATTRIBUTE] });
+      return "undone";
+    } catch (error) {
+      // Nobody will come back with it, and it must not take up room until it expires.
+      visit.abandon(key);
+      throw error;
+    }
+  }
+
+  refusal(): SessionError {
+    return new SessionError(
+      "SESSION_LIMIT",
+      `Cannot log in: the user has sessionsPerPrincipalMax = ${this.#max} sessions already`,
+    );
+  }
+
+  /** Who is counted already needs no more room. */
+  #mayRefuse(principal: string, before: string | null): boolean {
+    return this.#policy.onLimit === "refuse" && before !== principal;
   }
 
   /**
-   * After the login `own` is stored, when logins above the limit are refused: whether it holds. The earlier of two that
-   * ran at once stays, after waiting for the later one to give way; a login that was told it holds never loses its room.
+   * The earlier of two that ran at once stays, after waiting for the later one to give way; a login that was told it holds
+   * never loses its room.
    */
-  async mayStay(principal: string, own: SessionKey, budget: StoreBudget): Promise<boolean> {
+  async #mayStay(principal: string, own: SessionKey, budget: StoreBudget): Promise<boolean> {
     const { clock } = this.#policy;
     for (let looks = 1; ; looks++) {
       const logins = await this.#newestFirst(principal, budget);
@@ -122,13 +160,6 @@ export class LoginLimit {
       const pauseMs = PAUSE_MS_MIN + (clock.randomBytes(1)[0]! / 256) * PAUSE_MS_SPREAD;
       await budget.wait("log in", () => delay(clock, pauseMs));
     }
-  }
-
-  refusal(): SessionError {
-    return new SessionError(
-      "SESSION_LIMIT",
-      `Cannot log in: the user has sessionsPerPrincipalMax = ${this.#max} sessions already`,
-    );
   }
 
   /** Reads the stamps only when there are too many: a login within the limit costs one listing. */

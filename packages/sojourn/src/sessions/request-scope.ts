@@ -54,7 +54,12 @@ export class StoredRequestScope<Data extends object> implements RequestScope<Dat
   ): Promise<Session<Data>> {
     this.#isExclusive = true;
     const session = await loading;
-    await this.#live?.makeExclusive(waitMsOf(exclusive));
+    try {
+      await this.#live?.makeExclusive(waitMsOf(exclusive));
+    } catch (error) {
+      if (isSessionError(error) && error.status === 503) this.#context.telemetry.count("storeFailures");
+      throw error;
+    }
     // Nobody gives it back any more.
     if (this.#isClosed || this.#settling !== undefined) this.#live?.giveBackLease();
     return session;

@@ -10,7 +10,7 @@ import type { SessionDelta, SessionRecord } from "../core/record.ts";
 import type { Version } from "../core/version.ts";
 import { Attributes, type Changes, type StoredAttributes } from "./attributes.ts";
 import { type Exclusive, LEASE_ATTRIBUTE, type Lease } from "./exclusive.ts";
-import { LOGIN_ATTRIBUTE, type LoginLimit } from "./login-limit.ts";
+import { LOGIN_ATTRIBUTE } from "./login-limit.ts";
 import type { Update } from "./updates.ts";
 import type { Created, Visit } from "./visit.ts";
 
@@ -164,43 +164,16 @@ export class StoredSession {
     const { loginLimit } = this.visit.context;
     if (loginLimit === null || principal == null) return this.#renew(changes, principal, NONE);
     const before = this.principal;
-    // Who is counted already needs no more room.
-    const mayBeRefused = loginLimit.refuses && before !== principal;
-    if (mayBeRefused) await loginLimit.requireRoom(principal, this.visit.budget);
+    await loginLimit.requireRoom(principal, before, this.visit.budget);
     await this.#renew(changes, principal, new Map([[LOGIN_ATTRIBUTE, loginLimit.stamp()]]));
     // Until the login holds, the browser is not given the id.
     this.#cookie = "none";
     const { key } = this.#known!;
-    try {
-      if (mayBeRefused) await this.#stayOrUndo(loginLimit, principal, before);
-      else if (!loginLimit.refuses) await this.#endSurplus(loginLimit, principal);
-    } catch (error) {
-      // Nobody will come back with it, and it must not take up room until it expires.
-      if (this.#cookie === "none" && !this.#hasEnded) this.visit.abandon(key);
-      throw error;
-    }
-    this.#cookie = "issue";
-  }
-
-  /** @throws {SessionError} SESSION_LIMIT when newer logins took the room: this session has ended then */
-  async #endSurplus(loginLimit: LoginLimit, principal: string): Promise<void> {
-    const { key } = this.#known!;
-    const surplus = await loginLimit.surplus(principal, this.visit.budget);
-    await Promise.all(surplus.map((each) => this.visit.destroy(each)));
-    if (!surplus.includes(key)) return;
-    this.#ended();
-    throw loginLimit.refusal();
-  }
-
-  /** @throws {SessionError} SESSION_LIMIT when another login was first: the session is whose it was before */
-  async #stayOrUndo(loginLimit: LoginLimit, principal: string, before: string | null): Promise<void> {
-    const { key } = this.#known!;
-    if (await loginLimit.mayStay(principal, key, this.visit.budget)) return;
-    const undone = { principal: before, ageMs: this.visit.ageMs() };
-    await this.#apply({ principal: undone, delete: [LOGIN_ATTRIBUTE] });
-    this.#known = { ...this.#known!, principal: before };
-    this.#cookie = "issue";
-    throw loginLimit.refusal();
+    const settled = await loginLimit.settle({ principal, before, key }, this.visit);
+    if (settled === "ended") this.#ended();
+    else this.#cookie = "issue";
+    if (settled === "undone") this.#known = { ...this.#known!, principal: before };
+    if (settled !== "holds") throw loginLimit.refusal();
   }
 
   async #renew(
