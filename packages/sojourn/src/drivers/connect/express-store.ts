@@ -14,9 +14,16 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import { SessionError } from "../../core/errors.ts";
 import { isSessionKey, type SessionId, type SessionKey, sessionKeyOf } from "../../core/ids.ts";
 import type { PrincipalChange, SessionRecord } from "../../core/record.ts";
-import { type EnumerableStore, isEnumerable, type SessionStore } from "../../store/store.ts";
+import {
+  type CreateResult,
+  type EnumerableStore,
+  isEnumerable,
+  type SessionStore,
+} from "../../store/store.ts";
+import { CarryOver, isConnectStore } from "./carry-over.ts";
 import {
   type Answer,
+  type AnyConnectStore,
   BROWSER_SESSION_MS_DEFAULT,
   type ConnectCookie,
   type ConnectSession,
@@ -54,6 +61,11 @@ export interface ExpressStoreOptions<Base extends object = object> {
    * answers SESSION_ENDED. Either way nothing is stored. Default "drop".
    */
   readonly endedWrites?: "drop" | "error";
+  /**
+   * The store of before: sessions that are not here yet are carried over from it when their visitors come, and ended in
+   * both. Leave it out once the longest idle timeout has passed.
+   */
+  readonly carryOver?: AnyConnectStore;
   readonly clock?: Clock;
 }
 
@@ -99,6 +111,9 @@ export function expressStore<Base extends object = object>(
     const value = options[name];
     if (value !== undefined && !(value > 0)) throw invalid(name, "more than 0 ms");
   }
+  if (options.carryOver !== undefined && !isConnectStore(options.carryOver)) {
+    throw invalid("carryOver", "an express-session store, with get, set and destroy");
+  }
   const base = new ((Store ?? DetachedStore) as new () => ConnectStoreBase)();
   const view = new SessionView(store, options, Store ? undefined : MARK);
   const methods = {
@@ -140,6 +155,7 @@ class SessionView {
   readonly #options: ExpressStoreOptions;
   readonly #clock: Clock;
   readonly #mark: string | undefined;
+  readonly #before: CarryOver | undefined;
   /** What was handed out, by the object that holds it. */
   readonly #handed = new WeakMap<object, Handed>();
 
@@ -148,11 +164,22 @@ class SessionView {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#mark = mark;
+    this.#before = options.carryOver && new CarryOver(options.carryOver);
   }
 
   async get(id: string): Promise<ConnectSession | null> {
-    const record = await this.#store.read(keyOf(id));
+    const key = keyOf(id);
+    const record = (await this.#store.read(key)) ?? (await this.#carriedOver(id, key));
     return record && this.#handOut(record);
+  }
+
+  async #carriedOver(id: string, key: SessionKey): Promise<SessionRecord | null> {
+    const session = await this.#before?.take(id);
+    if (!session) return null;
+    const texts = textsOf(session);
+    // Refused when it was ended here; when a parallel request was first, this one reads what that one brought.
+    await this.#create(key, texts, this.#options.principal?.(session));
+    return this.#store.read(key);
   }
 
   link(from: object, to: object): void {
@@ -198,27 +225,34 @@ class SessionView {
 
   /** @returns false when the id was ended */
   async #begin(key: SessionKey, texts: JsonTexts, principal: string | null | undefined): Promise<boolean> {
-    const { absoluteTimeoutMs = ABSOLUTE_TIMEOUT_MS_DEFAULT } = this.#options;
-    const expiresAtMs = this.#deadlineMs(texts);
-    const set = bytesOf(texts);
-    const { status } = await this.#store.create({
-      key,
-      attributes: set,
-      expiresAtMs,
-      absoluteExpiresAtMs: this.#clock.nowMs() + absoluteTimeoutMs,
-      ...this.#login(principal, null, 0),
-    });
+    const status = await this.#create(key, texts, principal);
     if (status !== "taken") return status === "created";
     const record = await this.#store.read(key);
     if (record?.state !== "live") return false;
     // Nobody knows what this writer had seen, so the session becomes what it says.
     const result = await this.#store.apply(key, {
-      set,
+      set: bytesOf(texts),
       delete: missing(record.attributes.keys(), texts),
-      expiresAtMs,
+      expiresAtMs: this.#deadlineMs(texts),
       ...this.#login(principal, record.principal, 0),
     });
     return result.status === "applied";
+  }
+
+  async #create(
+    key: SessionKey,
+    texts: JsonTexts,
+    principal: string | null | undefined,
+  ): Promise<CreateResult["status"]> {
+    const { absoluteTimeoutMs = ABSOLUTE_TIMEOUT_MS_DEFAULT } = this.#options;
+    const { status } = await this.#store.create({
+      key,
+      attributes: bytesOf(texts),
+      expiresAtMs: this.#deadlineMs(texts),
+      absoluteExpiresAtMs: this.#clock.nowMs() + absoluteTimeoutMs,
+      ...this.#login(principal, null, 0),
+    });
+    return status;
   }
 
   #login(
@@ -249,6 +283,7 @@ class SessionView {
   async destroy(id: string): Promise<void> {
     const named = id.startsWith(HANDLE_PREFIX) ? id.slice(HANDLE_PREFIX.length) : "";
     await this.#store.destroy(isSessionKey(named) ? named : keyOf(id));
+    await this.#before?.end(id);
   }
 
   async all(): Promise<Record<string, ConnectSession>> {

@@ -75,6 +75,9 @@ export function resolveOptions(options: SessionOptions): Setup {
   }
   if (!(storeTimeoutMs > 0)) throw new TypeError("storeTimeoutMs option must be more than 0 ms, or Infinity");
   const isSojourns = options.store ? isSojournStore(options.store) : false;
+  if (options.carryOver && !isSojourns) {
+    throw new TypeError("carryOver option needs a Sojourn store to carry sessions over to; give it as store");
+  }
   const store = isSojourns
     ? storeOver(options.store as SessionStore, options)
     : ((options.store || new MemoryStore()) as Store);

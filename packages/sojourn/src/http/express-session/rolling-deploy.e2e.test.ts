@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { createClient } from "@redis/client";
 import { type RedisServer, redisServerPath, startRedis } from "@sojourn/testbed";
 import { RedisStore } from "connect-redis";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { redisStore } from "../../drivers/redis/index.ts";
 import session, { type Session, type SessionOptions } from "./index.ts";
 import { Browser, type Handler, idOf, OPTIONS, type Req, type Site, siteWith } from "./site.test.support.ts";
@@ -145,6 +145,62 @@ describe.skipIf(redisServerPath() === undefined)("on a real Redis", () => {
       await browser.visit(second, "/logout");
       expect(JSON.parse((await browser.visit(first)).text)).not.toHaveProperty("user");
     }
+  });
+
+  describe("when the store changes too, with carryOver", () => {
+    let moved: Site;
+    let prefixes = 0;
+    beforeEach(async () => {
+      const store = redisStore({ url: redis.url, prefix: `moved-${++prefixes}` });
+      onTestFinished(() => store.close());
+      const carryOver = new RedisStore({ client });
+      moved = await siteWith(session({ ...options, store, carryOver }), shop);
+    });
+
+    test("a visitor's session comes along under its cookie, values and deadline intact, and goes on here", async () => {
+      await browser.visit(before, "/count");
+      await browser.visit(before, "/login");
+      await browser.visit(before, "/count");
+      const cookie = browser.cookies.get("connect.sid");
+      const seen = JSON.parse((await browser.visit(moved, "/count")).text) as Stored;
+      expect(seen).toMatchObject({ user: "ada", count: 2, at: "2023-11-14T22:13:20.000Z" });
+      expect(seen.cookie.originalMaxAge).toBeGreaterThan(50_000);
+      expect(browser.cookies.get("connect.sid")).toBe(cookie);
+      expect(JSON.parse((await browser.visit(moved, "/count")).text)).toMatchObject({
+        user: "ada",
+        count: 3,
+      });
+      // As it was, for a server that has not changed yet.
+      expect(JSON.parse((await browser.visit(before)).text)).toMatchObject({ user: "ada", count: 1 });
+    });
+
+    test("six parallel requests carry it over once", async () => {
+      await browser.visit(before, "/login");
+      const seen = await Promise.all(Array.from({ length: 6 }, () => browser.visit(moved)));
+      for (const { text } of seen) expect(JSON.parse(text)).toMatchObject({ user: "ada" });
+      expect(moved.errors).toEqual([]);
+    });
+
+    test("a logout ends it in both stores, and what still lies in the old one does not come back", async () => {
+      await browser.visit(before, "/login");
+      const old = `sess:${JSON.parse((await browser.visit(before)).text).id}`;
+      const blob = (await client.get(old)) ?? "";
+      await browser.visit(moved);
+      const cookie = browser.cookies.get("connect.sid") ?? "";
+      await browser.visit(moved, "/logout");
+      expect(await client.get(old)).toBeNull();
+      // A slow request on an old server writes the session again, as express-session does.
+      await client.set(old, blob);
+      browser.cookies.set("connect.sid", cookie);
+      expect(JSON.parse((await browser.visit(moved)).text)).not.toHaveProperty("user");
+    });
+
+    test("what is not a store of express-session is refused, naming the option", () => {
+      const carryOver = redisStore({ url: redis.url }) as never;
+      const store = redisStore({ url: redis.url });
+      expect(() => session({ ...options, store, carryOver })).toThrow(/carryOver/);
+      expect(() => session({ ...options, carryOver: new RedisStore({ client }) })).toThrow(/carryOver/);
+    });
   });
 
   test("over our Redis store two servers lose none of twenty parallel changes, and a logout is final", async () => {

@@ -5,6 +5,7 @@
  */
 import { systemClock } from "../../core/clock.ts";
 import { touchSlackMs } from "../../core/deadline.ts";
+import type { AnyConnectStore } from "../../drivers/connect/connect-contract.ts";
 import { expressStore } from "../../drivers/connect/express-store.ts";
 import { Diagnostics } from "../../sessions/diagnostics.ts";
 import type { SessionStore } from "../../store/store.ts";
@@ -23,6 +24,11 @@ export interface SojournStoreOptions {
   browserSessionMs?: number | undefined;
   /** However busy, a session ends this long after it began, in ms. Default 400 days. */
   absoluteTimeoutMs?: number | undefined;
+  /**
+   * The express-session store of before: sessions are carried over from it when their visitors come, and ended in both.
+   * Leave it out once the longest idle timeout has passed.
+   */
+  carryOver?: AnyConnectStore | undefined;
 }
 
 /** What connect-redis gives a session whose cookie ends with the browser. */
@@ -38,12 +44,13 @@ export function isSojournStore(store: object): store is SessionStore {
 
 /** @throws {SessionError} INVALID_OPTION */
 export function storeOver(sessions: SessionStore, options: SojournStoreOptions): Store {
-  const { principal, browserSessionMs = BROWSER_SESSION_MS_DEFAULT, absoluteTimeoutMs } = options;
+  const { principal, browserSessionMs = BROWSER_SESSION_MS_DEFAULT, absoluteTimeoutMs, carryOver } = options;
   const store = expressStore(sessions, {
     Store: Store as unknown as abstract new () => Store,
     endedWrites: "error",
     browserSessionMs,
     ...(principal && { principal }),
+    ...(carryOver && { carryOver }),
     ...(absoluteTimeoutMs !== undefined && { absoluteTimeoutMs }),
   }) as unknown as Store & { touch: NonNullable<Store["touch"]> };
   const due = new DueTouches(browserSessionMs);
