@@ -19,8 +19,10 @@ import type { Argument, RedisPort, Send } from "./port.ts";
 import { LOOK } from "./scripts.ts";
 import { ServerClock } from "./server-clock.ts";
 
+/** Of calls whose connection broke; what the server refused for a moment is tried until the deadline. */
 const ATTEMPTS_MAX = 4;
 const RETRY_FIRST_MS = 20;
+const RETRY_MAX_MS = 100;
 const PROBE_FIRST_MS = 50;
 const PROBE_MAX_MS = 1_000;
 const PROBE_TIMEOUT_MS = 1_000;
@@ -297,10 +299,10 @@ export class Calls {
   /** @returns false when the call is given up */
   #again(call: Call, node: string, error: unknown): boolean {
     if (call.isSettled) return true;
-    const pauseMs = RETRY_FIRST_MS * 2 ** (call.attempts - 1) * this.#jitter();
+    const pauseMs = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (call.attempts - 1)) * this.#jitter();
     if (
       this.#closing ||
-      call.attempts >= ATTEMPTS_MAX ||
+      (call.attempts >= ATTEMPTS_MAX && faultOf(error) === "lost") ||
       this.#clock.monotonicMs() + pauseMs >= call.deadlineMs ||
       this.#outages.has(node)
     ) {

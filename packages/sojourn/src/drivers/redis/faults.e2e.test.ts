@@ -1,5 +1,6 @@
 /** Redis frozen, killed, restarted, emptied, or of the wrong kind: calls end in time, nothing is done twice, all recovers. */
 
+import { type AddressInfo, connect, createServer } from "node:net";
 import { createClient } from "@redis/client";
 import { type RedisServer, redisServerPath, startRedis } from "@sojourn/testbed";
 import { Redis } from "ioredis";
@@ -224,7 +225,7 @@ describe.skipIf(redisServerPath() === undefined)("redis faults", () => {
     expect(await server.command("LLEN", `sojourn:s:{${foreign}}`)).toBe("1");
   });
 
-  test("the user's client stays open when the store is closed, and its errors end nothing", async () => {
+  test("the user's client stays open when the store is closed, and its errors end no process", async () => {
     const client = createClient({ url: server.url });
     ending.push(() => client.destroy());
     const store = redisStore({ client });
@@ -232,7 +233,37 @@ describe.skipIf(redisServerPath() === undefined)("redis faults", () => {
     await store.close();
     expect(client.isOpen).toBe(true);
     expect(await client.ping()).toBe("PONG");
-    client.on("error", () => undefined);
+    expect(client.listenerCount("error")).toBeGreaterThan(0);
+    expect(client.listenerCount("ready")).toBe(0);
+  });
+
+  test("a store closed before it was connected leaves no connection behind", async () => {
+    const store = redisStore({ url: server.url });
+    await store.close();
+    await until(async () => (await server.command("INFO", "clients")).includes("connected_clients:1\r"));
+    expect((await failure(store.read(key()))).code).toBe("STORE_CLOSED");
+  });
+
+  test("a server too old for the scripts is refused by its version", async () => {
+    // The real server, said to be an older one.
+    const proxy = createServer((client) => {
+      const upstream = connect(server.port, "127.0.0.1");
+      client.pipe(upstream);
+      upstream.on("data", (chunk) => {
+        client.write(chunk.toString("latin1").replace(/redis_version:\d/, "redis_version:6"), "latin1");
+      });
+      for (const socket of [client, upstream]) {
+        socket.on("error", () => undefined);
+        socket.on("close", () => [client, upstream].map((each) => each.destroy()));
+      }
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    ending.push(() => proxy.close());
+    const { port } = proxy.address() as AddressInfo;
+    const store = open({ url: `redis://127.0.0.1:${port}` });
+    await until(async () =>
+      /version 6\..*Redis 7\.0 or newer/.test((await failure(store.read(key()))).message),
+    );
   });
 
   test("servers that may evict, and replicas nobody waits for, draw a warning once", async () => {

@@ -36,7 +36,7 @@ abstract class IoRedisBase<R extends Instance> {
   readonly isOurs = false;
   protected readonly redis: R;
   readonly #sides = new Map<string, IoRedis>();
-  #listening: [string, (...args: never[]) => void][] = [];
+  #isReady: () => void = () => undefined;
   #becomingReady: Promise<void> | undefined;
 
   constructor(redis: R) {
@@ -63,13 +63,10 @@ abstract class IoRedisBase<R extends Instance> {
   }
 
   observe(observer: PortObserver): void {
-    const failed = (error: unknown) => observer.failed(error);
-    const isReady = () => observer.isReady();
-    this.#listening = [
-      ["error", failed],
-      ["ready", isReady],
-    ];
-    for (const [event, listener] of this.#listening) this.redis.on(event, listener);
+    // Without a listener an `error` event ends the process.
+    this.redis.on("error", (error: unknown) => observer.failed(error));
+    this.#isReady = () => observer.isReady();
+    this.redis.on("ready", this.#isReady);
   }
 
   protected besides(node: string, of: () => IoRedis): Send {
@@ -89,7 +86,8 @@ abstract class IoRedisBase<R extends Instance> {
 
   async close(): Promise<void> {
     for (const side of this.#sides.values()) side.disconnect();
-    for (const [event, listener] of this.#listening) this.redis.off(event, listener);
+    // `error` stays heard: a client that outlives the store must not end the process.
+    this.redis.off("ready", this.#isReady);
   }
 }
 

@@ -48,7 +48,7 @@ abstract class NodeRedisPort<C extends Client> {
   /** What the client emits when commands can be sent. */
   protected readonly readyEvent: string = "ready";
   readonly #sides = new Map<string, Promise<StandaloneClient>>();
-  #listening: [string, (...args: never[]) => void][] = [];
+  #isReady: () => void = () => undefined;
   #becomingReady: Promise<void> | undefined;
 
   constructor(redis: C, isOurs: boolean) {
@@ -95,13 +95,9 @@ abstract class NodeRedisPort<C extends Client> {
 
   observe(observer: PortObserver): void {
     // Without a listener an `error` event ends the process.
-    const failed = (error: unknown) => observer.failed(error);
-    const isReady = () => observer.isReady();
-    this.#listening = [
-      ["error", failed],
-      [this.readyEvent, isReady],
-    ];
-    for (const [event, listener] of this.#listening) this.redis.on(event, listener);
+    this.redis.on("error", (error: unknown) => observer.failed(error));
+    this.#isReady = () => observer.isReady();
+    this.redis.on(this.readyEvent, this.#isReady);
   }
 
   async close(): Promise<void> {
@@ -111,7 +107,8 @@ abstract class NodeRedisPort<C extends Client> {
       if (this.redis.isOpen) this.redis.destroy();
       return;
     }
-    for (const [event, listener] of this.#listening) this.redis.off(event, listener);
+    // `error` stays heard: a client that outlives the store must not end the process.
+    this.redis.off(this.readyEvent, this.#isReady);
   }
 }
 

@@ -143,6 +143,13 @@ export function answeredVersion(answer: string): Version {
   return { epoch: answer.slice(1, 17) as Epoch, counter: Number.parseInt(answer.slice(18), 10) };
 }
 
+/** What no authority ever wrote is in no lineage, whatever it looks like. */
+export function seenText({ epoch, counter }: Version): string {
+  return /^[0-9a-f]{16}$/.test(epoch) && Number.isSafeInteger(counter)
+    ? `${epoch} ${counter}`
+    : `${"0".repeat(16)} 1`;
+}
+
 /** The last word of a script's head; it may hold anything. */
 export function principalText(principal: string | null): string {
   return principal === null ? "-" : `+${principal}`;

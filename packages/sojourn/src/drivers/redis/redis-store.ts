@@ -44,6 +44,7 @@ import {
   parseMeta,
   principalText,
   recordOf,
+  seenText,
   textOf,
 } from "./record.ts";
 import { Replicas } from "./replicas.ts";
@@ -176,7 +177,7 @@ export class RedisStore implements EnumerableStore {
     const { expiresAtMs, principal } = delta;
     if (expiresAtMs !== undefined) finite(expiresAtMs, "expiresAtMs");
     const { atLeast } = options ?? {};
-    const seen = atLeast ? `${atLeast.epoch} ${atLeast.counter}` : "- 0";
+    const seen = atLeast ? seenText(atLeast) : "- 0";
     const deletes = [...(delta.delete ?? [])];
     const rest = `${isDoomed ? 1 : 0} ${delta.set?.size ?? 0} ${deletes.length} ${principal ? principalText(principal.principal) : "="}`;
     const head = (clock: ServerClock) => {
