@@ -18,7 +18,7 @@ export interface Work {
   readonly key: string;
   /** Goes in front of `more`, behind the deadline: "by …". Undefined: a script without arguments. */
   readonly head?: string | ((clock: ServerClock) => string);
-  readonly more?: readonly Argument[];
+  readonly more?: readonly Argument[] | undefined;
   /** In words, for messages: "read the session". */
   readonly action: string;
 }

@@ -13,7 +13,7 @@ import { linkChannels } from "../../store/channels.ts";
 import type { ReadOptions } from "../../store/store.ts";
 import { type Answered, Call, commandOf, isLate, type Work } from "./call.ts";
 import { Deadlines, type Due } from "./deadlines.ts";
-import { asSessionError, faultOf, isNoScript, STORE_NAME } from "./errors.ts";
+import { asSessionError, faultOf, isNoScript, LateError, STORE_NAME } from "./errors.ts";
 import { LinkEvents } from "./link-events.ts";
 import type { Argument, RedisPort, Send } from "./port.ts";
 import { LOOK } from "./scripts.ts";
@@ -62,6 +62,7 @@ export class Calls {
   readonly #clocks = new Map<string, ServerClock>();
   readonly #outages = new Map<string, Outage>();
   readonly #lastReplyMs = new Map<string, number>();
+  readonly #asking = new Map<string, Promise<void>>();
   #hasBegun = false;
   #beginning: Promise<void> | undefined;
   readonly #waiting = new Set<Call>();
@@ -72,14 +73,6 @@ export class Calls {
     this.#clock = options.clock;
     this.#deadlines = new Deadlines(options.clock);
     this.#events = new LinkEvents(options.remote);
-  }
-
-  get pending(): number {
-    return this.#deadlines.size;
-  }
-
-  get problem(): unknown {
-    return this.#outages.values().next().value?.error;
   }
 
   clockOf(node: string): ServerClock {
@@ -122,17 +115,17 @@ export class Calls {
 
   /** A way to each primary. */
   async nodes(deadlineMs: number, action: string): Promise<ReadonlyMap<string, Send>> {
+    const outage = this.#outages.get("");
+    if (outage) throw asSessionError(outage.error, action);
     const connected = async () => {
       await this.#begin();
       return this.#port.nodes();
     };
-    const outage = this.#outages.get("");
-    if (outage) throw asSessionError(outage.error, action);
-    return this.within(connected(), deadlineMs, action);
+    return this.within(connected, deadlineMs, action);
   }
 
-  /** The same promise, with a deadline and our errors. */
-  within<T>(promise: Promise<T>, deadlineMs: number, action: string): Promise<T> {
+  /** What `act` promises, with a deadline and our errors. */
+  async within<T>(act: () => Promise<T>, deadlineMs: number, action: string): Promise<T> {
     this.enter(action, undefined);
     return new Promise((resolve, reject) => {
       const waiting: Due = {
@@ -143,7 +136,7 @@ export class Calls {
         },
       };
       this.#deadlines.add(waiting);
-      promise
+      act()
         .finally(() => this.#deadlines.delete(waiting))
         .then(resolve, (error: unknown) => reject(asSessionError(error, action)));
     });
@@ -181,6 +174,7 @@ export class Calls {
         this.#port = port;
         this.#hasBegun = true;
         this.#events.connected("");
+        this.#recovered("");
         const waiting = [...this.#waiting];
         this.#waiting.clear();
         for (const call of waiting) this.#send(call);
@@ -226,6 +220,8 @@ export class Calls {
     const clock = this.clockOf(node);
     if (!clock.isKnown) {
       // A node never heard of: what it must refuse later can only be said in its own time.
+      call.attempts++;
+      call.sentMs = this.#clock.monotonicMs();
       this.#ask(node, clock, work.key).then(
         () => this.#send(call),
         (error: unknown) => this.#failed(call, node, error),
@@ -275,7 +271,7 @@ export class Calls {
     if (this.#outages.size > 0) this.#recovered(node);
     if (call.work.head !== undefined && isLate(parts[1])) {
       // Refused, and now the server's clock is known better.
-      this.#again(call, node, new Error("refused the operation as late"));
+      this.#again(call, node, new LateError());
       return;
     }
     call.resolve({ reply: parts, clock });
@@ -372,13 +368,21 @@ export class Calls {
     this.#bounded(probing()).then(() => this.#recovered(node), next);
   }
 
-  /** Learns a node's clock. */
-  async #ask(node: string, clock: ServerClock, key: string): Promise<void> {
+  /** Learns a node's clock; asked once for all who need it. */
+  #ask(node: string, clock: ServerClock, key: string): Promise<void> {
+    const asked = this.#asking.get(node);
+    if (asked) return asked;
     const sentMs = this.#clock.monotonicMs();
-    const reply = (await this.#port.send(key, ["EVAL", LOOK.source, "1", key])) as unknown[];
-    const receivedMs = this.#clock.monotonicMs();
-    clock.observe(sentMs, receivedMs, Number(reply[0]));
-    this.#lastReplyMs.set(node, receivedMs);
+    const asking = this.#port
+      .send(key, ["EVAL", LOOK.source, "1", key])
+      .then((reply) => {
+        const receivedMs = this.#clock.monotonicMs();
+        clock.observe(sentMs, receivedMs, Number((reply as readonly unknown[])[0]));
+        this.#lastReplyMs.set(node, receivedMs);
+      })
+      .finally(() => this.#asking.delete(node));
+    this.#asking.set(node, asking);
+    return asking;
   }
 
   #bounded<T>(promise: Promise<T>): Promise<T> {

@@ -27,6 +27,11 @@ const MEANINGS: Readonly<Record<string, string>> = {
   EXECABORT: "the server refused the transaction",
 };
 
+/** The operation reached the server after its deadline and was refused. */
+export class LateError extends Error {
+  override readonly name = "LateError";
+}
+
 /** How a rejection of the client is to be taken. */
 export function faultOf(error: unknown): Fault {
   const code = replyCode(error);
@@ -49,6 +54,8 @@ export function isClosed(error: unknown): boolean {
 /** The caller's error. `action` in words: "read the session". */
 export function asSessionError(error: unknown, action: string): SessionError {
   const code = replyCode(error);
+  if (error instanceof LateError)
+    return new StoreUnavailableError(STORE_NAME, action, "was reached too late");
   if (code === undefined) {
     return new StoreUnavailableError(STORE_NAME, action, `is not reachable: ${textOf(error)}`, {
       cause: error,

@@ -94,7 +94,7 @@ export class KeyScan {
       let cursor = "0";
       do {
         const command = ["SCAN", cursor, "MATCH", pattern, "COUNT", COUNT_PER_STEP, "TYPE", "hash"];
-        const reply = await this.#calls.within(send(command), deadlineMs, "list sessions");
+        const reply = await this.#calls.within(() => send(command), deadlineMs, "list sessions");
         const [next, names] = reply as [unknown, readonly unknown[]];
         for (const name of names) {
           const key = textOf(name).slice(from, -1);

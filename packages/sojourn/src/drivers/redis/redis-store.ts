@@ -176,8 +176,7 @@ export class RedisStore implements EnumerableStore {
   ): Promise<ApplyResult> {
     const { expiresAtMs, principal } = delta;
     if (expiresAtMs !== undefined) finite(expiresAtMs, "expiresAtMs");
-    const { atLeast } = options ?? {};
-    const seen = atLeast ? seenText(atLeast) : "- 0";
+    const seen = options?.atLeast ? seenText(options.atLeast) : "- 0";
     const deletes = [...(delta.delete ?? [])];
     const rest = `${isDoomed ? 1 : 0} ${delta.set?.size ?? 0} ${deletes.length} ${principal ? principalText(principal.principal) : "="}`;
     const head = (clock: ServerClock) => {
@@ -249,8 +248,7 @@ export class RedisStore implements EnumerableStore {
     const head = `${this.#operationId(options)} d`;
     const { reply } = await this.#run(DESTROY, key, head, "end a session", options);
     await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
-    const [, , , , principal] = reply;
-    if (Buffer.isBuffer(principal)) this.#principals.leave(principal.toString(), key);
+    if (Buffer.isBuffer(reply[4])) this.#principals.leave(reply[4].toString(), key);
     const answer = textOf(reply[1]);
     // A superseded one was over already if its successor was.
     return (
@@ -319,8 +317,7 @@ export class RedisStore implements EnumerableStore {
     options: ReadOptions | undefined,
     more?: readonly Argument[],
   ): Promise<Answered> {
-    const work = { script, key: this.#keyOf(key), head, action };
-    return this.#calls.run(more ? { ...work, more } : work, options);
+    return this.#calls.run({ script, key: this.#keyOf(key), head, action, more }, options);
   }
 
   #applied(key: SessionKey, { reply, clock }: Answered): ApplyResult {
