@@ -170,6 +170,24 @@ test("one read for each session and interval, however many wait for its end", as
   expect(reads).toBeLessThanOrEqual(27);
 });
 
+test("who joins does not put off the look for the others", async () => {
+  const own = polled();
+  const jar = new Jar();
+  await jar.request(own.sessions, (session) => session.start());
+  let session: Session<Data> | undefined;
+  await jar.request(own.sessions, (loaded) => {
+    session = loaded;
+  });
+  const ends: EndReason[] = [];
+  own.sessions.onEnd(session!, (reason) => ends.push(reason));
+  await jar.request(own.another(), (ending) => ending.destroy());
+  for (let passedMs = 0; passedMs < 7_000; passedMs += 1_000) {
+    own.sessions.onEnd(session!, () => {});
+    await pass(own.clock, 1_000);
+  }
+  expect(ends).toEqual(["ended"]);
+});
+
 test("a store that cannot answer ends nothing before the absolute timeout, and is asked on", async () => {
   const own = polled();
   const sessions = own.another({ store: own.store, absoluteTimeoutMs: 2 * IDLE_MS });

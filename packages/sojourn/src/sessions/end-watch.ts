@@ -57,6 +57,7 @@ export class EndWatch {
   /** @returns stops waiting; `listener` is called once at most, never within this call */
   add({ key, expiresAtMs, principal }: WaitedOn, listener: EndListener, pollMs: number): () => void {
     let watched = this.#watched.get(key);
+    const isSooner = watched === undefined || pollMs < watched.pollMs;
     if (watched) {
       watched.listeners.add(listener);
       watched.pollMs = Math.min(watched.pollMs, pollMs);
@@ -74,7 +75,7 @@ export class EndWatch {
       };
       this.#watched.set(key, watched);
     }
-    void this.#begin(watched);
+    void this.#begin(watched, isSooner);
     const joined = watched;
     return () => {
       joined.listeners.delete(listener);
@@ -99,10 +100,11 @@ export class EndWatch {
     for (const watched of [...this.#watched.values()]) this.#forget(watched);
   }
 
-  async #begin(watched: Watched): Promise<void> {
+  async #begin(watched: Watched, isSooner: boolean): Promise<void> {
     const { store } = this.#policy;
     if (!isWatchable(store)) {
-      this.#lookLater(watched);
+      // Whoever joins must not put off the next look for the others.
+      if (isSooner) this.#lookLater(watched);
       return;
     }
     // What happened before the watch stood is told by the look after it.
