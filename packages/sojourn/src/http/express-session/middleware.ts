@@ -71,7 +71,7 @@ function commitWith(res: ServerResponse, visit: Visit): void {
     isEnding = true;
     if (isHeld && !hasBegun) {
       // The first byte leaves within this call, or later with `isEnding`: the hold commits.
-      const forget = visit.lookOnce();
+      const forget = visit.changes.lookOnce();
       try {
         return end.apply(res, args);
       } finally {

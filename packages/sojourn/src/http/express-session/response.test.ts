@@ -264,6 +264,26 @@ describe("a failing store", () => {
     expect(shop.errors).toMatchObject([{ message: "thrown" }, { message: "rejected" }]);
   });
 
+  test("a save that a library put on the session counts, also when it throws", async () => {
+    const saves: unknown[] = [];
+    const shop = await site({}, (req, res) => {
+      const mine = (req as unknown as { session: session.Session }).session;
+      const save = mine.save;
+      mine.save = ((done: () => void) => {
+        saves.push(req.url);
+        if (req.url === "/throws") throw new Error("a library's");
+        return (save as (done: () => void) => unknown).call(mine, done);
+      }) as typeof save;
+      Object.defineProperty(mine, "save", { enumerable: false });
+      login(req);
+      res.end("welcome");
+    });
+    expect(await new Browser().visit(shop)).toMatchObject({ status: 200 });
+    expect(await new Browser().visit(shop, "/throws")).toMatchObject({ status: 503 });
+    expect(saves).toEqual(["/", "/throws"]);
+    expect(shop.errors).toMatchObject([{ message: "a library's" }]);
+  });
+
   test("keeps the connection for the next request", async () => {
     const store = new SlowStore();
     store.fails.add("set");

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { createClient } from "@redis/client";
 import { type RedisServer, redisServerPath, startRedis } from "@sojourn/testbed";
 import { RedisStore } from "connect-redis";
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { redisStore } from "../../drivers/redis/index.ts";
 import session, { type Session, type SessionOptions } from "./index.ts";
 import { Browser, type Handler, idOf, OPTIONS, type Req, type Site, siteWith } from "./site.test.support.ts";
@@ -201,6 +201,26 @@ describe.skipIf(redisServerPath() === undefined)("on a real Redis", () => {
       expect(() => session({ ...options, store, carryOver })).toThrow(/carryOver/);
       expect(() => session({ ...options, carryOver: new RedisStore({ client }) })).toThrow(/carryOver/);
     });
+  });
+
+  test("a frozen Redis: a login is 503, nobody without a cookie notices, and it goes on when Redis does", async () => {
+    const store = new RedisStore({ client });
+    const site = await siteWith(session({ ...options, store, storeTimeoutMs: 200 }), shop);
+    await browser.visit(site, "/count");
+    redis.freeze();
+    try {
+      const [login, read, stranger] = await Promise.all([
+        new Browser().visit(site, "/count"),
+        browser.visit(site),
+        new Browser().visit(site),
+      ]);
+      expect(login).toMatchObject({ status: 503, setCookies: [] });
+      expect(read).toMatchObject({ status: 500, setCookies: [] });
+      expect(stranger).toMatchObject({ status: 200, setCookies: [] });
+    } finally {
+      redis.resume();
+    }
+    await vi.waitFor(async () => expect((await browser.visit(site)).text).toContain('"count":1'));
   });
 
   test("over our Redis store two servers lose none of twenty parallel changes, and a logout is final", async () => {

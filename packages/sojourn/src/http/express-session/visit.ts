@@ -1,6 +1,6 @@
 /**
- * A session through one request: what is stored when, and what the browser is told. express-session decides the same
- * things at the same questions (is it new, was it changed, was it saved); what is better here:
+ * A session through one request: what is stored when, and what the browser is told. express-session decides by the same
+ * questions (session-changes.ts); what is better here:
  *
  * - The response is held back, below its bytes, until the session is stored: a redirect never arrives before the login.
  * - When that fails, the browser gets a refusal instead of an answer that is not true. Only where the application put
@@ -18,16 +18,13 @@ import type { Setup } from "./options.ts";
 import { ownSession } from "./own-session.ts";
 import { isSecure } from "./request.ts";
 import type { Session } from "./session.ts";
+import { SessionChanges } from "./session-changes.ts";
 import { type StoredData, sessionFrom } from "./store.ts";
 import { callStore, type Done } from "./store-calls.ts";
 import type { Next, SessionRequest } from "./types.ts";
 import type { SessionVisit } from "./visit-of.ts";
 import { warn } from "./warnings.ts";
 
-/** A session's attributes as text; the cookie is not among them. */
-type Picture = string;
-
-const EMPTY: Picture = "{}";
 const DONE: CommitOutcome = { ok: true, setCookies: [] };
 
 /** What has to be done at the store, and whether an answer would be untrue without it. */
@@ -39,6 +36,7 @@ interface Work {
 export class Visit implements SessionVisit {
   readonly hasResponse = true;
   readonly setup: Setup;
+  readonly changes: SessionChanges;
   readonly #req: SessionRequest;
   readonly #res: AnyResponse;
   readonly #next: Next;
@@ -48,12 +46,6 @@ export class Visit implements SessionVisit {
   readonly #presentedId: string | undefined;
   /** The store knew a session by it. */
   #wasFound = false;
-  /** What the request began with. */
-  #originalId: string | undefined;
-  #original: Picture = EMPTY;
-  #saved: { readonly id: string; readonly picture: Picture } | undefined;
-  /** What the store refused to the application, last. */
-  #unsaved: Picture | undefined;
   #isTouched = false;
   /** This response has stored it already, deadline included. */
   #isStored = false;
@@ -64,9 +56,6 @@ export class Visit implements SessionVisit {
   #idle: (() => void)[] = [];
   /** Of a call that nobody is told of. */
   #failure: { readonly error: unknown } | undefined;
-  /** Within one `end` nobody changes the session, so it is looked at once. */
-  #look: { session: Session; picture: Picture } | undefined;
-  #looksOnce = false;
 
   constructor(
     setup: Setup,
@@ -86,6 +75,7 @@ export class Visit implements SessionVisit {
     this.#secrets = about.secrets;
     this.#cookieOptions = about.cookieOptions;
     this.#presentedId = about.presentedId;
+    this.changes = new SessionChanges(setup, about.presentedId);
   }
 
   // — at the beginning —
@@ -93,13 +83,13 @@ export class Visit implements SessionVisit {
   /** A new, empty session. */
   begin(): void {
     this.setup.store.generate(this.#req);
-    this.#originalId = this.#req.sessionID;
+    this.changes.begin(this.#req.sessionID);
     this.#hasEnded = false;
   }
 
   /** The session that the store has under the presented id. */
   load(done: Done): void {
-    const { store, storeTimeoutMs, resave } = this.setup;
+    const { store, storeTimeoutMs } = this.setup;
     const id = this.#presentedId!;
     callStore<StoredData | null>(
       "read a session",
@@ -113,10 +103,7 @@ export class Visit implements SessionVisit {
           } else {
             this.#wasFound = true;
             this.#hasEnded = false;
-            const session = this.#create(data);
-            this.#originalId = this.#req.sessionID;
-            this.#original = pictureOf(session);
-            if (!resave) this.#saved = { id: session.id, picture: this.#original };
+            this.changes.load(this.#create(data));
           }
         } catch (fault) {
           return done(fault);
@@ -133,18 +120,12 @@ export class Visit implements SessionVisit {
   }
 
   save(session: Session, done: Done, isTold: boolean): void {
-    const picture = this.#pictureOf(session);
-    const before = this.#saved;
-    const saved = { id: session.id, picture };
-    // At once, so that a response that ends meanwhile does not save again.
-    this.#saved = saved;
+    const failed = this.changes.saving(session);
     this.#run(
       "store a session",
       (answer) => this.#store.set(session.id, session, answer),
       (error) => {
-        // Not stored: the end of the response tries again.
-        if (error && this.#saved === saved) this.#saved = before;
-        this.#unsaved = error ? picture : undefined;
+        if (error) failed();
         done(error);
       },
       isTold || session === this.#req.session,
@@ -186,8 +167,9 @@ export class Visit implements SessionVisit {
 
   /** The cookie to set when the headers are fixed now. */
   setCookie(): string | undefined {
-    const { session } = this.#req;
-    if (!session || !this.#mustSetCookie(session)) return undefined;
+    const { session, sessionID } = this.#req;
+    if (!session || typeof sessionID !== "string") return undefined;
+    if (!this.changes.mustSetCookie(sessionID, session)) return undefined;
     if (session.cookie.secure && !isSecure(this.#req, this.setup.proxy)) {
       warn(
         "COOKIE_NOT_SENT",
@@ -198,21 +180,12 @@ export class Visit implements SessionVisit {
     }
     this.#touch(session);
     try {
-      const value = signedValue(this.#req.sessionID as string, this.#secrets[0]!);
+      const value = signedValue(sessionID, this.#secrets[0]!);
       return serializeCookie(this.setup.name, value, session.cookie.data);
     } catch (error) {
       this.#tell(error);
       return undefined;
     }
-  }
-
-  /** From now on until the function it returns is called, the session is looked at once. */
-  lookOnce(): () => void {
-    this.#looksOnce = true;
-    return () => {
-      this.#looksOnce = false;
-      this.#look = undefined;
-    };
   }
 
   /**
@@ -240,7 +213,13 @@ export class Visit implements SessionVisit {
     if (!work) return undefined;
     const { start, isNeeded } = work;
     return new Promise((resolve) => {
-      start((error) => resolve(error ? this.#failed(error, isNeeded) : DONE));
+      const finish: Done = (error) => resolve(error ? this.#failed(error, isNeeded) : DONE);
+      try {
+        start(finish);
+      } catch (error) {
+        // Libraries put a `save` of their own on sessions.
+        finish(error);
+      }
     });
   }
 
@@ -261,15 +240,15 @@ export class Visit implements SessionVisit {
         isNeeded: this.#wasFound,
       };
     }
-    const isNew = this.#presentedId !== sessionID;
-    if (!isLast && !isNew && !this.#isModified(session)) return undefined;
     if (typeof sessionID !== "string") return undefined;
+    const isNew = this.changes.isNew(sessionID);
+    if (!isLast && !isNew && !this.changes.isModified(session)) return undefined;
     this.#touch(session);
-    if (this.#mustSave(session)) {
+    if (this.changes.mustSave(session)) {
       // Refused already, and the answer is about that.
-      if (this.#saysFailure && this.#unsaved === this.#pictureOf(session)) return undefined;
+      if (this.#saysFailure && this.changes.wasRefused(session)) return undefined;
       this.#isStored = true;
-      return { start: (done) => session.save(done), isNeeded: this.#isModified(session) };
+      return { start: (done) => session.save(done), isNeeded: this.changes.isModified(session) };
     }
     if (!isLast || isNew || this.#isStored || !storeTouches) return undefined;
     return {
@@ -310,34 +289,6 @@ export class Visit implements SessionVisit {
     this.#isTouched = true;
   }
 
-  // — the questions —
-
-  #isModified(session: Session): boolean {
-    return this.#originalId !== session.id || this.#original !== this.#pictureOf(session);
-  }
-
-  #mustSave(session: Session): boolean {
-    const { saveUninitialized } = this.setup;
-    if (!saveUninitialized && !this.#saved && this.#presentedId !== session.id)
-      return this.#isModified(session);
-    return this.#saved?.id !== session.id || this.#saved.picture !== this.#pictureOf(session);
-  }
-
-  #mustSetCookie(session: Session): boolean {
-    const { sessionID } = this.#req;
-    if (typeof sessionID !== "string") return false;
-    const { saveUninitialized, rolling } = this.setup;
-    if (this.#presentedId !== sessionID) return saveUninitialized || this.#isModified(session);
-    return rolling || (session.cookie.expires != null && this.#isModified(session));
-  }
-
-  #pictureOf(session: Session): Picture {
-    if (this.#look?.session === session) return this.#look.picture;
-    const picture = pictureOf(session);
-    if (this.#looksOnce) this.#look = { session, picture };
-    return picture;
-  }
-
   // — the store —
 
   /** The application may have put another one on the request. */
@@ -363,12 +314,6 @@ export class Visit implements SessionVisit {
       done(error);
     });
   }
-}
-
-/** What is compared to find changes, inner ones included. */
-function pictureOf(session: Session): Picture {
-  const { cookie: _, ...attributes } = session;
-  return JSON.stringify(attributes);
 }
 
 function unstorable(error: unknown): SessionError {
