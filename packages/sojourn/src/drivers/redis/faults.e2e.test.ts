@@ -244,6 +244,30 @@ describe.skipIf(redisServerPath() === undefined)("redis faults", () => {
     expect((await failure(store.read(key()))).code).toBe("STORE_CLOSED");
   });
 
+  test("an operation of several steps ends within the time of one call", async () => {
+    const stepMs = 200;
+    // The real server, each of whose answers takes so long. A login has three steps.
+    const proxy = createServer((client) => {
+      const upstream = connect(server.port, "127.0.0.1");
+      client.pipe(upstream);
+      upstream.on("data", (chunk) => void setTimeout(() => client.write(chunk), stepMs));
+      for (const socket of [client, upstream]) {
+        socket.on("error", () => undefined);
+        socket.on("close", () => [client, upstream].map((each) => each.destroy()));
+      }
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    ending.push(() => proxy.close());
+    const { port } = proxy.address() as AddressInfo;
+    const store = open({ url: `redis://127.0.0.1:${port}` });
+    const patient = { timeoutMs: 10_000 };
+    expect(await store.create(session(), patient)).toMatchObject({ status: "created" });
+    const login = () => session({ principal: { principal: "ada", ageMs: 0 } });
+    expect(await store.create(login(), patient)).toMatchObject({ status: "created" });
+    const hasty = await failure(store.create(login(), { timeoutMs: 2.5 * stepMs }));
+    expect(hasty.code).toBe("STORE_UNAVAILABLE");
+  });
+
   test("a server too old for the scripts is refused by its version", async () => {
     // The real server, said to be an older one.
     const proxy = createServer((client) => {

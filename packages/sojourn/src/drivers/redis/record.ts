@@ -4,7 +4,7 @@ import type { SessionKey } from "../../core/ids.ts";
 import type { Attribute, SessionDelta, SessionRecord } from "../../core/record.ts";
 import type { Stamp } from "../../core/stamp.ts";
 import { type Epoch, LINEAGE_EPOCHS_MAX, type Version } from "../../core/version.ts";
-import type { SessionSummary } from "../../store/store.ts";
+import type { ApplyResult, SessionSummary } from "../../store/store.ts";
 import type { Argument } from "./port.ts";
 import { ATTRIBUTE_HEAD_LENGTH } from "./scripts.ts";
 
@@ -148,6 +148,29 @@ export function seenText({ epoch, counter }: Version): string {
   return /^[0-9a-f]{16}$/.test(epoch) && Number.isSafeInteger(counter)
     ? `${epoch} ${counter}`
     : `${"0".repeat(16)} 1`;
+}
+
+/** Of the answer to an apply: m(eta) when it was just made, a(pplied) when it is remembered, (k) conflict, b(ehind), g(one). */
+export function applyResult(key: SessionKey, reply: Fields, toLocal: ToLocal): ApplyResult {
+  const answer = textOf(reply[1]);
+  switch (answer[0]) {
+    case "m": {
+      const { version, expiresAtMs } = parseMeta(answer.slice(1));
+      return { status: "applied", version, expiresAtMs: toLocal(expiresAtMs) };
+    }
+    case "a": {
+      const expiresAtMs = Number(answer.slice(answer.lastIndexOf(" ") + 1));
+      return { status: "applied", version: answeredVersion(answer), expiresAtMs: toLocal(expiresAtMs) };
+    }
+    case "k": {
+      const fields = reply[2] as Fields;
+      return { status: "conflict", current: recordOf(key, fields, fields.length, toLocal) };
+    }
+    case "b":
+      return { status: "behind" };
+    default:
+      return { status: "gone" };
+  }
 }
 
 /** The last word of a script's head; it may hold anything. */

@@ -12,6 +12,7 @@
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { isSessionKey, newOperationId, type SessionKey } from "../../core/ids.ts";
 import type { NewSession, SessionDelta, SessionRecord } from "../../core/record.ts";
+import type { Version } from "../../core/version.ts";
 import { finite, invalidOption, positive } from "../../store/check.ts";
 import {
   type ApplyOptions,
@@ -27,6 +28,7 @@ import {
   type SupersedeResult,
   type WriteOptions,
 } from "../../store/store.ts";
+import { Budget } from "./budget.ts";
 import type { Answered } from "./call.ts";
 import { Calls } from "./calls.ts";
 import { portOf } from "./client.ts";
@@ -39,9 +41,9 @@ import type { Argument, RedisPort } from "./port.ts";
 import { Principals } from "./principals.ts";
 import {
   answeredVersion,
+  applyResult,
   bytesOf,
   deltaArguments,
-  parseMeta,
   principalText,
   recordOf,
   seenText,
@@ -75,6 +77,7 @@ export class RedisStore implements EnumerableStore {
   readonly #clock: Clock;
   readonly #times: Times;
   readonly #prefix: string;
+  readonly #timeoutMs: number;
   readonly #calls: Calls;
   readonly #tell: (diagnostic: RedisDiagnostic) => void;
   readonly #told = new Set<string>();
@@ -89,13 +92,14 @@ export class RedisStore implements EnumerableStore {
     this.#clock = options.clock ?? systemClock;
     this.#times = new Times(this.#clock);
     this.#prefix = checkPrefix(options.prefix ?? "sojourn");
+    this.#timeoutMs = positive(options.timeoutMs ?? STORE_TIMEOUT_MS_DEFAULT, "timeoutMs");
     this.#tell = options.onDiagnostic ?? warnProcess;
     const port = portOf(options, this.#clock, this.#tell);
     this.#calls = new Calls({
       clock: this.#clock,
       remote: placeOf(options),
       wallOffsetMs: this.#times.wallOffsetMs,
-      timeoutMs: positive(options.timeoutMs ?? STORE_TIMEOUT_MS_DEFAULT, "timeoutMs"),
+      timeoutMs: this.#timeoutMs,
       pendingMax: positive(options.pendingMax ?? PENDING_MAX_DEFAULT, "pendingMax"),
       begin: () => this.#begin(port),
       end: async () => this.#port?.close(),
@@ -115,14 +119,15 @@ export class RedisStore implements EnumerableStore {
 
   async read(key: SessionKey, options?: ReadOptions): Promise<SessionRecord | null> {
     checkKey("read a session", key);
+    const budget = this.#budget(options);
     const work = { script: READ, key: this.#keyOf(key), action: "read the session" };
-    const { reply, clock } = await this.#calls.run(work, options);
+    const { reply, clock } = await this.#calls.run(work, budget);
     if (reply.length === 1) return null;
     const toLocal = this.#times.toLocal(clock);
     // Fields and values in turn, then the time: an odd number. A superseded one tells two things more.
     if (reply.length % 2 === 1) return recordOf(key, reply, reply.length - 1, toLocal);
     const [until, successor] = String(reply[reply.length - 2]).split(" ") as [string, SessionKey];
-    if (await this.#isEnded(successor, options)) return null;
+    if (await this.#isEnded(successor, budget)) return null;
     return recordOf(key, reply, reply.length - 2, toLocal, { untilMs: Number(until) });
   }
 
@@ -133,8 +138,9 @@ export class RedisStore implements EnumerableStore {
     finite(session.expiresAtMs, "expiresAtMs");
     finite(session.absoluteExpiresAtMs, "absoluteExpiresAtMs");
     const operationId = this.#operationId(options);
+    const budget = this.#budget(options);
     const principal = session.principal?.principal ?? null;
-    const login = await this.#logins.begin(session.principal, key, session.absoluteExpiresAtMs, options);
+    const login = await this.#logins.begin(session.principal, key, session.absoluteExpiresAtMs, budget);
     const more: Argument[] = [];
     for (const [name, value] of session.attributes) more.push(name, bytesOf(value));
     const head = (clock: ServerClock) => {
@@ -146,10 +152,10 @@ export class RedisStore implements EnumerableStore {
       const absolute = this.#times.toServer(clock, session.absoluteExpiresAtMs);
       return `${operationId} ${birth} ${created} ${expires} ${absolute} ${login?.isGone ? 1 : 0} ${principalText(principal)}`;
     };
-    const { reply } = await this.#run(CREATE, key, head, "create a session", options, more);
+    const { reply } = await this.#run(CREATE, key, head, "create a session", budget, more);
     const answer = textOf(reply[1]);
     if (answer === "t") return { status: "taken" };
-    if (answer === "g" || (await this.#logins.isRefused(login, key, operationId, options)))
+    if (answer === "g" || (await this.#logins.isRefused(login, key, operationId, budget)))
       return { status: "gone" };
     return { status: "created", version: answeredVersion(answer) };
   }
@@ -157,11 +163,19 @@ export class RedisStore implements EnumerableStore {
   async apply(key: SessionKey, delta: SessionDelta, options?: ApplyOptions): Promise<ApplyResult> {
     checkKey("change a session", key);
     const operationId = this.#operationId(options);
+    const budget = this.#budget(options);
     const { principal } = delta;
     // Whose absolute deadline that is, only the session knows: so the longest, until a touch tells it.
-    const login = await this.#logins.begin(principal, key, this.#clock.nowMs() + TOMBSTONE_MAX_MS, options);
-    const result = await this.#applyAs(key, delta, operationId, login?.isGone ?? false, options);
-    if (result.status === "applied" && (await this.#logins.isRefused(login, key, operationId, options))) {
+    const login = await this.#logins.begin(principal, key, this.#clock.nowMs() + TOMBSTONE_MAX_MS, budget);
+    const result = await this.#applyAs(
+      key,
+      delta,
+      operationId,
+      login?.isGone ?? false,
+      budget,
+      options?.atLeast,
+    );
+    if (result.status === "applied" && (await this.#logins.isRefused(login, key, operationId, budget))) {
       return { status: "gone" };
     }
     return result;
@@ -172,11 +186,12 @@ export class RedisStore implements EnumerableStore {
     delta: SessionDelta,
     operationId: string,
     isDoomed: boolean,
-    options: ApplyOptions | undefined,
+    budget: Budget,
+    atLeast: Version | undefined,
   ): Promise<ApplyResult> {
     const { expiresAtMs, principal } = delta;
     if (expiresAtMs !== undefined) finite(expiresAtMs, "expiresAtMs");
-    const seen = options?.atLeast ? seenText(options.atLeast) : "- 0";
+    const seen = atLeast ? seenText(atLeast) : "- 0";
     const deletes = [...(delta.delete ?? [])];
     const rest = `${isDoomed ? 1 : 0} ${delta.set?.size ?? 0} ${deletes.length} ${principal ? principalText(principal.principal) : "="}`;
     const head = (clock: ServerClock) => {
@@ -185,10 +200,10 @@ export class RedisStore implements EnumerableStore {
     };
     const more = deltaArguments(delta, deletes);
     try {
-      return this.#applied(key, await this.#run(APPLY, key, head, "change a session", options, more));
+      return this.#applied(key, await this.#run(APPLY, key, head, "change a session", budget, more));
     } catch (error) {
       if (!isFull(error)) throw error;
-      const answered = await this.#run(APPLY_FULL, key, head, "change a session", options, more);
+      const answered = await this.#run(APPLY_FULL, key, head, "change a session", budget, more);
       if (textOf(answered.reply[1]) === "f") throw error;
       return this.#applied(key, answered);
     }
@@ -213,6 +228,7 @@ export class RedisStore implements EnumerableStore {
       throw invalidOption("renew a session", "the successor is not the key of another session");
     }
     const operationId = this.#operationId(options);
+    const budget = this.#budget(options);
     const grace = Math.round(Math.min(Math.max(0, graceMs), GRACE_MS_MAX));
     const attempt = (verified: string) =>
       this.#run(
@@ -220,12 +236,12 @@ export class RedisStore implements EnumerableStore {
         key,
         `${operationId} ${grace} ${successor} ${verified}`,
         "renew a session",
-        options,
+        budget,
       );
     let answered = await attempt("-");
     for (let links = 0; textOf(answered.reply[1])[0] === "v"; links++) {
       const earlier = textOf(answered.reply[1]).slice(1) as SessionKey;
-      if (links === CHAIN_MAX || (await this.#isEnded(earlier, options))) return { status: "gone" };
+      if (links === CHAIN_MAX || (await this.#isEnded(earlier, budget))) return { status: "gone" };
       answered = await attempt(earlier);
     }
     const { reply, clock } = answered;
@@ -234,9 +250,9 @@ export class RedisStore implements EnumerableStore {
     if (answer === "g" || !fields || fields.length === 0) return { status: "gone" };
     const earlier = answer.slice(1) as SessionKey | "-";
     if (earlier !== "-" && earlier !== successor) {
-      await this.#run(DESTROY, earlier, `${operationId} u`, "renew a session", options);
+      await this.#run(DESTROY, earlier, `${operationId} u`, "renew a session", budget);
     }
-    await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
+    await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]), budget);
     return {
       status: "superseded",
       final: recordOf(key, fields, fields.length, this.#times.toLocal(clock), {}),
@@ -245,14 +261,15 @@ export class RedisStore implements EnumerableStore {
 
   async destroy(key: SessionKey, options?: WriteOptions): Promise<boolean> {
     checkKey("end a session", key);
+    const budget = this.#budget(options);
     const head = `${this.#operationId(options)} d`;
-    const { reply } = await this.#run(DESTROY, key, head, "end a session", options);
-    await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
+    const { reply } = await this.#run(DESTROY, key, head, "end a session", budget);
+    await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]), budget);
     if (Buffer.isBuffer(reply[4])) this.#principals.leave(reply[4].toString(), key);
     const answer = textOf(reply[1]);
     // A superseded one was over already if its successor was.
     return (
-      answer === "1" || (answer === "2" && !(await this.#isEnded(textOf(reply[3]) as SessionKey, options)))
+      answer === "1" || (answer === "2" && !(await this.#isEnded(textOf(reply[3]) as SessionKey, budget)))
     );
   }
 
@@ -271,20 +288,21 @@ export class RedisStore implements EnumerableStore {
     options?: WriteOptions & { readonly except?: SessionKey },
   ): Promise<number> {
     const operationId = this.#operationId(options);
-    const marked = await this.#principals.mark(principal, operationId, options);
+    const budget = this.#budget(options);
+    const marked = await this.#principals.mark(principal, operationId, budget);
     if (typeof marked === "number") return marked;
     const head = `${operationId} p${principal}`;
     let count = 0;
     const over: SessionKey[] = [];
     await inTurn(marked, async (key) => {
       if (key === options?.except) return;
-      const { reply } = await this.#run(DESTROY, key, head, "end all sessions of the principal", options);
+      const { reply } = await this.#run(DESTROY, key, head, "end all sessions of the principal", budget);
       const answer = textOf(reply[1]);
       if (answer === "1") count++;
       if (answer !== "0" || textOf(reply[3]) === "X") over.push(key);
-      if (answer !== "0") await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]));
+      if (answer !== "0") await this.#replicas.confirm(this.#keyOf(key), Number(reply[2]), budget);
     });
-    return this.#principals.finish(principal, operationId, count, over, options);
+    return this.#principals.finish(principal, operationId, count, over, budget);
   }
 
   close(): Promise<void> {
@@ -321,32 +339,11 @@ export class RedisStore implements EnumerableStore {
   }
 
   #applied(key: SessionKey, { reply, clock }: Answered): ApplyResult {
-    const answer = textOf(reply[1]);
-    switch (answer[0]) {
-      case "m": {
-        const { version, expiresAtMs } = parseMeta(answer.slice(1));
-        return { status: "applied", version, expiresAtMs: this.#times.toLocal(clock)(expiresAtMs) };
-      }
-      case "a": {
-        const expiresAtMs = Number(answer.slice(answer.lastIndexOf(" ") + 1));
-        return {
-          status: "applied",
-          version: answeredVersion(answer),
-          expiresAtMs: this.#times.toLocal(clock)(expiresAtMs),
-        };
-      }
-      case "k": {
-        const fields = reply[2] as readonly unknown[];
-        return {
-          status: "conflict",
-          current: recordOf(key, fields, fields.length, this.#times.toLocal(clock)),
-        };
-      }
-      case "b":
-        return { status: "behind" };
-      default:
-        return { status: "gone" };
-    }
+    return applyResult(key, reply, this.#times.toLocal(clock));
+  }
+
+  #budget(options: ReadOptions | undefined): Budget {
+    return new Budget(this.#clock, options?.timeoutMs ?? this.#timeoutMs, options?.signal);
   }
 
   #keyOf(key: SessionKey): string {

@@ -4,6 +4,7 @@
  * stream that replicas follow.
  */
 import type { Clock } from "../../core/clock.ts";
+import type { Budget } from "./budget.ts";
 import type { RedisDiagnostic } from "./options.ts";
 import type { RedisPort } from "./port.ts";
 import { BARRIER } from "./scripts.ts";
@@ -30,16 +31,31 @@ export class Replicas {
     this.#tell = tell;
   }
 
-  /** @param replicas  how many follow the node of `key`, as it said itself */
-  async confirm(key: string, replicas: number): Promise<void> {
+  /**
+   * @param replicas  how many follow the node of `key`, as it said itself
+   * @param budget    what the caller has left; the end stands, whatever comes of this
+   */
+  async confirm(key: string, replicas: number, budget: Budget): Promise<void> {
     const port = this.#port();
     if (!(replicas > 0) || !port) return;
     const node = port.nodeOf(key);
-    if (await this.#wait(node, () => this.#barrier(port, key))) return;
+    const confirmed = this.#wait(node, () => this.#barrier(port, key));
+    if (await this.#within(confirmed, budget.timeoutMs)) return;
     this.#tell({
       level: "info",
       code: "REPLICA_NOT_CONFIRMED",
       message: `No replica confirmed an ended session within ${REPLICA_WAIT_MS} ms; a fail-over now could bring it back`,
+    });
+  }
+
+  /** False when it takes longer. */
+  #within(confirmed: Promise<boolean>, waitMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer(() => resolve(false), waitMs, "keep-alive");
+      void confirmed.then((isConfirmed) => {
+        timer.cancel();
+        resolve(isConfirmed);
+      });
     });
   }
 
@@ -63,21 +79,16 @@ export class Replicas {
   }
 
   #barrier(port: RedisPort, key: string): Promise<boolean> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.setTimer(() => resolve(false), REPLICA_WAIT_MS + GRACE_MS, "keep-alive");
-      const passed = async () => {
-        const send = await port.side(port.nodeOf(key));
-        const written = send(["EVAL", BARRIER.source, "1", key]);
-        const confirmed = send(["WAIT", "1", String(REPLICA_WAIT_MS)]);
-        await written;
-        return Number(await confirmed) > 0;
-      };
-      passed()
-        .catch(() => false)
-        .then((isConfirmed) => {
-          timer.cancel();
-          resolve(isConfirmed);
-        });
-    });
+    const passed = async () => {
+      const send = await port.side(port.nodeOf(key));
+      const written = send(["EVAL", BARRIER.source, "1", key]);
+      const confirmed = send(["WAIT", "1", String(REPLICA_WAIT_MS)]);
+      const [, count] = await Promise.all([written, confirmed]);
+      return Number(count) > 0;
+    };
+    return this.#within(
+      passed().catch(() => false),
+      REPLICA_WAIT_MS + GRACE_MS,
+    );
   }
 }
