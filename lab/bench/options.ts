@@ -32,7 +32,7 @@ Needs wrk and redis-server on the PATH (or SOJOURN_WRK, SOJOURN_REDIS_SERVER). L
   --render         measures nothing, writes page, chart and README from the results there are
   --help
 
-About nine minutes; the soak (--only soak) takes eleven more. A part that is measured replaces that part of the results.
+About nine minutes; the soak (--only soak) takes twelve more. A part that is measured replaces that part of the results.
 `;
 
 /** @throws {Error} with a sentence for the user */

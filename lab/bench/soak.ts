@@ -134,7 +134,10 @@ class SteadyDrive {
       await this.#request("POST", "/logout", ended, 204);
     } else if (kind === 100) {
       const response = await this.#request("POST", "/login", undefined, 303);
-      this.#cookies.push(String(response.headers["set-cookie"]).split(";", 1)[0]!);
+      const cookie = String(response.headers["set-cookie"]).split(";", 1)[0]!;
+      // As a browser that follows the redirect: until then a session is unconfirmed and lives five minutes.
+      await this.#request("GET", "/", cookie, 200);
+      this.#cookies.push(cookie);
     } else if (kind % 10 === 5) await this.#request("POST", "/visits", this.#cookies[index]!, 200);
     else await this.#request("GET", "/", this.#cookies[index]!, 200);
   }

@@ -121,10 +121,11 @@ export class MemoryStore implements EnumerableStore, WatchableStore {
 
   readNow(key: SessionKey): SessionRecord | null {
     this.#enter("read a session");
-    const resident = this.#lives.find(key, this.#clock.monotonicMs());
+    const nowMs = this.#clock.monotonicMs();
+    const resident = this.#lives.find(key, nowMs);
     // A superseded id found to be over takes others along.
     this.#watchers.tell();
-    return resident ? view(resident, this.#wall) : null;
+    return resident ? view(resident, this.#wall, nowMs) : null;
   }
 
   async create(session: NewSession, options?: WriteOptions): Promise<CreateResult> {

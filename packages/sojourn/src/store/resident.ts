@@ -87,10 +87,10 @@ export function peek(key: SessionKey, frozen: Frozen, wall: WallTime): SessionRe
 }
 
 /** For looking within one request: as `peek`, and only what is looked at is read. */
-export function view(resident: Resident, wall: WallTime): SessionRecord {
+export function view(resident: Resident, wall: WallTime, nowMs: number): SessionRecord {
   const { key, bytes, principal, alias } = resident;
   const state = alias ? "superseded" : "live";
-  return new PackedView(key, shown(resident), wall.sinceMs(), principal, state, bytes);
+  return new PackedView(key, shown(resident), wall.sinceMs(nowMs), principal, state, bytes);
 }
 
 /** For giving away: shares nothing with the store. */

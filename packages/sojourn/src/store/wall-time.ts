@@ -28,8 +28,8 @@ export class WallTime {
   }
 
   /** What the wall clock shows more than the monotonic one. */
-  sinceMs(): number {
-    const differenceMs = this.#clock.nowMs() - this.#clock.monotonicMs();
+  sinceMs(monotonicMs: number = this.#clock.monotonicMs()): number {
+    const differenceMs = this.#clock.nowMs() - monotonicMs;
     if (Math.abs(differenceMs - this.#differenceMs) >= STEP_MS) this.#differenceMs = Math.round(differenceMs);
     return this.#differenceMs;
   }
