@@ -26,7 +26,7 @@ const WORKLOADS: readonly Workload[] = ["read", "mix"];
 /** An application without sessions is sent a cookie of the same length, too. */
 const IGNORED = `sid=${"A".repeat(43)}.${"B".repeat(43)}`;
 /** Starting, logging in and warming up one application. */
-const PREPARING_S = 3;
+const PREPARING_S = 4;
 
 interface Entry {
   readonly framework: Framework;
@@ -76,7 +76,8 @@ async function measured(
         sessions === "none" ? [IGNORED] : (await Visitors.of(process.origin, scale.sessions)).cookies;
       const entry = { framework, sessions, process, cookies, rounds: { read: [], mix: [] } };
       entries.push(entry);
-      await load(entry, "mix", 1);
+      // Compilers, too, need a while.
+      await load(entry, "mix", scale.seconds);
       progress.step(done, `${framework}, ${sessions}: warm`);
     }
     for (let round = 0; round < scale.rounds; round++) {
