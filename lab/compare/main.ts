@@ -29,7 +29,7 @@ ${Object.values(ANOMALIES)
   --out <file>  where the counts go. Default lab/results/bench.json, beside those of \`npm run bench\`, and the page
   --help
 
-About two minutes.
+About a minute.
 `;
 
 try {
