@@ -47,9 +47,9 @@ export async function openStores(
   };
 }
 
-/** What every real-time harness has in common. */
+/** What every real-time harness has in common. On two busy cores a timer was 127 ms late. */
 export const REAL_TIME: Pick<ConformanceHarness, "toleranceMs" | "pagingSessions" | "hangMs"> = {
-  toleranceMs: 50,
+  toleranceMs: 150,
   pagingSessions: 5_000,
   hangMs: 20_000,
 };
