@@ -22,9 +22,11 @@ describe("every code", () => {
     expect(isSessionError(error)).toBe(true);
   });
 
-  test.each(codes)("%s tells clients when to come back exactly when it answers 503", (code) => {
+  // A turn of exclusive access comes by itself, as a store does.
+  test.each(codes)("%s tells clients when to come back if waiting helps", (code) => {
     const { status, headers } = new SessionError(code, "m");
-    expect(headers).toEqual(status === 503 ? { "retry-after": String(RETRY_AFTER_S) } : {});
+    const waitingHelps = status === 503 || code === "SESSION_BUSY";
+    expect(headers).toEqual(waitingHelps ? { "retry-after": String(RETRY_AFTER_S) } : {});
   });
 });
 
