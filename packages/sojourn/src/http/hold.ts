@@ -12,20 +12,34 @@ type Scope = Pick<RequestScope<object>, "settle">;
 
 /** Sessions of two `createSessions` may be on one response: they settle together. */
 class Holding {
-  readonly #scopes: Scope[] = [];
+  readonly #first: Scope;
+  // Made for the second, which hardly any response has. An array for each would be taken for long-lived by V8 (its
+  // allocation sites learn from logins under way), and what is allocated old keeps the whole request until a major GC.
+  #others: Scope[] | undefined;
   #hasBegun = false;
+
+  constructor(first: Scope) {
+    this.#first = first;
+  }
 
   add(scope: Scope): void {
     // Too late for cookies: from now on changes that need the response's help throw instead of getting lost.
-    if (this.#hasBegun) scope.settle();
-    else this.#scopes.push(scope);
+    if (this.#hasBegun) {
+      scope.settle();
+      return;
+    }
+    this.#others ??= [];
+    this.#others.push(scope);
   }
 
   /** The first byte is about to leave. */
   settle(): Promise<CommitOutcome> | undefined {
     this.#hasBegun = true;
-    if (this.#scopes.length === 1) return this.#scopes[0]!.settle();
-    const settling = this.#scopes.map((scope) => scope.settle()).filter((one) => one !== undefined);
+    const settled = this.#first.settle();
+    if (this.#others === undefined) return settled;
+    const settling = [settled, ...this.#others.map((scope) => scope.settle())].filter(
+      (one) => one !== undefined,
+    );
     return settling.length > 1 ? Promise.all(settling).then(together) : settling[0];
   }
 }
@@ -41,19 +55,20 @@ const HOLDING = Symbol("sojourn.holding");
  */
 export function hold(res: AnyResponse, scope: Scope): void {
   const held = res as { [HOLDING]?: Holding };
-  let holding = held[HOLDING];
-  if (holding === undefined) {
-    holding = new Holding();
-    if (isHttp2(res)) {
-      holdHttp2(res.stream, holding, (refusal) => {
-        res.statusCode = refusal.status;
-      });
-    } else {
-      holdHttp1(res, holding);
-    }
-    held[HOLDING] = holding;
+  const before = held[HOLDING];
+  if (before !== undefined) {
+    before.add(scope);
+    return;
   }
-  holding.add(scope);
+  const holding = new Holding(scope);
+  if (isHttp2(res)) {
+    holdHttp2(res.stream, holding, (refusal) => {
+      res.statusCode = refusal.status;
+    });
+  } else {
+    holdHttp1(res, holding);
+  }
+  held[HOLDING] = holding;
 }
 
 /** One failure refuses the response; the cookies of what did succeed go with it. */

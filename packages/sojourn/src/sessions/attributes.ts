@@ -34,7 +34,7 @@ export interface Changes {
 }
 
 /** An attribute of which this request has seen or changed the value. */
-interface Seen {
+class Seen {
   value: unknown;
   /** As set or last encoded; undefined: not there. */
   bytes: Uint8Array | undefined;
@@ -44,6 +44,21 @@ interface Seen {
   origin: Uint8Array | undefined;
   /** The newest state that is known to be stored; after a renewal it may be newer than what this request has read. */
   known: StoredAttribute | null;
+
+  // A class and no literals: V8 takes literals for long-lived once some were, and then they die late.
+  constructor(
+    value: unknown,
+    bytes: Uint8Array | undefined,
+    isShared: boolean,
+    origin: Uint8Array | undefined,
+    known: StoredAttribute | null,
+  ) {
+    this.value = value;
+    this.bytes = bytes;
+    this.isShared = isShared;
+    this.origin = origin;
+    this.known = known;
+  }
 }
 
 const NONE: StoredAttributes = new Map();
@@ -71,13 +86,8 @@ export class Attributes {
     if (value === REFUSED) return undefined;
     const isWritten = this.#policy.writeContents !== "ONLY_SET_ATTRIBUTES";
     // As `#see` of something that was not seen before and changes no size.
-    this.#seen.set(name, {
-      value,
-      bytes: stored.value,
-      isShared: isWritten && value !== null && typeof value === "object",
-      origin: stored.value,
-      known: stored,
-    });
+    const isShared = isWritten && value !== null && typeof value === "object";
+    this.#seen.set(name, new Seen(value, stored.value, isShared, stored.value, stored));
     return value;
   }
 
@@ -149,15 +159,18 @@ export class Attributes {
    */
   changes(): Changes | null {
     const encoded = this.#encodeShared();
-    const set = new Map<string, Uint8Array>();
-    const deleted = new Set<string>();
+    let set: Map<string, Uint8Array> | undefined;
+    let deleted: Set<string> | undefined;
     for (const [name, { bytes, origin }] of this.#seen) {
       const now = encoded?.get(name) ?? bytes;
       if (sameBytes(now, origin)) continue;
+      set ??= new Map();
+      deleted ??= new Set();
       if (now === undefined) deleted.add(name);
       else set.set(name, now);
     }
-    if (set.size === 0 && deleted.size === 0) return null;
+    // What most requests end with.
+    if (set === undefined || deleted === undefined) return null;
     if (this.#policy.writeContents === "ALL_SESSION_ATTRIBUTES") {
       for (const name of this.keys()) {
         const seen = this.#seen.get(name);
@@ -262,13 +275,8 @@ export class Attributes {
     const isShared = isWritten && value !== null && typeof value === "object";
     const before = this.#seen.get(name);
     const stored = before ? undefined : this.#stored.get(name);
-    this.#seen.set(name, {
-      value,
-      bytes,
-      isShared,
-      origin: before ? before.origin : stored?.value,
-      known: before ? before.known : (stored ?? null),
-    });
+    const origin = before ? before.origin : stored?.value;
+    this.#seen.set(name, new Seen(value, bytes, isShared, origin, before ? before.known : (stored ?? null)));
   }
 
   #originIs(name: string, bytes: Uint8Array | undefined, version: Version | null): void {
