@@ -16,6 +16,8 @@ export class Memory {
   #busy = new Map();
   /** When a change of a name last began or ended. */
   #touchedAt = new Map();
+  /** Names with changes under way that began while another one was. */
+  #overlapping = new Set();
   /** Changes whose outcome nobody told us: the next answer is believed. */
   #uncertain = new Set();
   #now = 0;
@@ -25,17 +27,20 @@ export class Memory {
 
   /** A change of `name` sets off. @returns called once with what was confirmed, or with undefined when nothing was */
   beginChange(name) {
+    if (this.#busy.has(name)) this.#overlapping.add(name);
     this.#touch(name, 1);
     let open = true;
     return (confirmed) => {
       if (!open) return;
       open = false;
       this.#touch(name, -1);
-      if (confirmed === undefined) this.#uncertain.add(name);
-      else {
-        this.#told = true;
-        confirmed(this);
-      }
+      // Answers to changes that overlap arrive in any order: which one the store made last, the next read tells.
+      const isCertain = confirmed !== undefined && !this.#overlapping.has(name);
+      if (!this.#busy.has(name)) this.#overlapping.delete(name);
+      if (!isCertain) this.#uncertain.add(name);
+      if (confirmed === undefined) return;
+      this.#told = true;
+      confirmed(this);
     };
   }
 

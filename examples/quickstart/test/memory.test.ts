@@ -156,3 +156,12 @@ test("an answer asked for before a logout elsewhere does not make the page belie
   expect(memory.check(read, answer({ a: 1 })).verdict).toBe("as told");
   expect(check(nothing).verdict).toBe("as told");
 });
+
+test("answers of changes that overlap may arrive in any order; a change alone is held to its word", () => {
+  const [first, second] = [memory.beginChange("n"), memory.beginChange("n")];
+  second(stored("n", 2));
+  first(stored("n", 1));
+  expect(check(answer({ n: 2 })).verdict).toBe("as told");
+  write("n", 3);
+  expect(check(answer({ n: 2 })).verdict).toBe("stale");
+});

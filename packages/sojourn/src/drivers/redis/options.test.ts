@@ -1,4 +1,4 @@
-import { createClientPool } from "@redis/client";
+import { createClient, createClientPool } from "@redis/client";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { type RedisDiagnostic, type RedisStoreOptions, redisStore } from "./index.ts";
@@ -51,4 +51,15 @@ test("an ioredis client that sends twice draws a warning that says what to set",
   });
   await redisStore({ client: careful, onDiagnostic }).close();
   expect(told).toEqual([]);
+});
+
+test("stores that come and go over one client leave one listener behind, so that its errors end no process", async () => {
+  for (const client of [new Redis({ lazyConnect: true }), createClient()]) {
+    const before = client.listenerCount("error");
+    for (let stores = 0; stores < 20; stores++) {
+      await redisStore({ client, onDiagnostic: () => undefined }).close();
+    }
+    expect(client.listenerCount("error")).toBe(before + 1);
+    client.emit("error", new Error("the server went away"));
+  }
 });

@@ -1,5 +1,5 @@
 /** ioredis 5 and newer (and iovalkey): a Redis or a Cluster instance. */
-import type { Argument, PortObserver, RedisPort, Send } from "./port.ts";
+import { type Argument, type PortObserver, type RedisPort, type Send, silence } from "./port.ts";
 import { slotOf } from "./slot.ts";
 
 interface Instance {
@@ -37,6 +37,7 @@ abstract class IoRedisBase<R extends Instance> {
   protected readonly redis: R;
   readonly #sides = new Map<string, IoRedis>();
   #isReady: () => void = () => undefined;
+  #failed: (error: unknown) => void = () => undefined;
   #becomingReady: Promise<void> | undefined;
 
   constructor(redis: R) {
@@ -64,7 +65,8 @@ abstract class IoRedisBase<R extends Instance> {
 
   observe(observer: PortObserver): void {
     // Without a listener an `error` event ends the process.
-    this.redis.on("error", (error: unknown) => observer.failed(error));
+    this.#failed = (error: unknown) => observer.failed(error);
+    this.redis.on("error", this.#failed);
     this.#isReady = () => observer.isReady();
     this.redis.on("ready", this.#isReady);
   }
@@ -86,7 +88,8 @@ abstract class IoRedisBase<R extends Instance> {
 
   async close(): Promise<void> {
     for (const side of this.#sides.values()) side.disconnect();
-    // `error` stays heard: a client that outlives the store must not end the process.
+    silence(this.redis);
+    this.redis.off("error", this.#failed);
     this.redis.off("ready", this.#isReady);
   }
 }

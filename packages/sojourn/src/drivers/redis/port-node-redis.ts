@@ -1,6 +1,6 @@
 /** @redis/client 5 and newer: a client, a cluster or a sentinel client of it. */
 
-import type { Argument, PortObserver, RedisPort, Send } from "./port.ts";
+import { type Argument, type PortObserver, type RedisPort, type Send, silence } from "./port.ts";
 import { slotOf } from "./slot.ts";
 
 /** `$`: bulk strings come as Buffers. No AbortSignal per command: the driver bounds its calls itself. */
@@ -49,6 +49,7 @@ abstract class NodeRedisPort<C extends Client> {
   protected readonly readyEvent: string = "ready";
   readonly #sides = new Map<string, Promise<StandaloneClient>>();
   #isReady: () => void = () => undefined;
+  #failed: (error: unknown) => void = () => undefined;
   #becomingReady: Promise<void> | undefined;
 
   constructor(redis: C, isOurs: boolean) {
@@ -95,7 +96,8 @@ abstract class NodeRedisPort<C extends Client> {
 
   observe(observer: PortObserver): void {
     // Without a listener an `error` event ends the process.
-    this.redis.on("error", (error: unknown) => observer.failed(error));
+    this.#failed = (error: unknown) => observer.failed(error);
+    this.redis.on("error", this.#failed);
     this.#isReady = () => observer.isReady();
     this.redis.on(this.readyEvent, this.#isReady);
   }
@@ -107,7 +109,8 @@ abstract class NodeRedisPort<C extends Client> {
       if (this.redis.isOpen) this.redis.destroy();
       return;
     }
-    // `error` stays heard: a client that outlives the store must not end the process.
+    silence(this.redis);
+    this.redis.off("error", this.#failed);
     this.redis.off(this.readyEvent, this.#isReady);
   }
 }

@@ -29,3 +29,12 @@ export interface PortObserver {
   failed(error: unknown): void;
   isReady(): void;
 }
+
+const silenced = new WeakSet<object>();
+
+/** A client that outlives its stores must not end the process by an `error` event that nobody hears. One listener each. */
+export function silence(client: { on(event: "error", listener: () => void): unknown }): void {
+  if (silenced.has(client)) return;
+  silenced.add(client);
+  client.on("error", () => undefined);
+}

@@ -102,7 +102,8 @@ export class RedisStore implements EnumerableStore {
       timeoutMs: this.#timeoutMs,
       pendingMax: positive(options.pendingMax ?? PENDING_MAX_DEFAULT, "pendingMax"),
       begin: () => this.#begin(port),
-      end: async () => this.#port?.close(),
+      // A client given to us is let go of, even if it was never needed.
+      end: async () => (this.#port ?? (typeof port === "function" ? undefined : port))?.close(),
       changed: (error) => this.#outageChanged(error),
     });
     this.#principals = new Principals(this.#calls, this.#prefix);
